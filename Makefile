@@ -1,0 +1,47 @@
+# One verb each; `make run` and `make test` need nothing before them.
+.DEFAULT_GOAL := help
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+PORT   ?= 8000
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Nothing is fetched at run time, whatever a library might like to look up.
+export HF_HUB_OFFLINE = 1
+export TRANSFORMERS_OFFLINE = 1
+
+.PHONY: help setup run test check train evaluate bench
+
+help:
+	@echo "make run       安装（首次）并启动 http://127.0.0.1:$(PORT)"
+	@echo "make test      安装（首次）并运行全部检查与测试"
+	@echo "make setup check train evaluate bench"
+
+$(READY): requirements.txt pyproject.toml
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --requirement requirements.txt
+	$(PYTHON) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(READY)
+	@$(VENV)/bin/minsheng models build
+
+run: setup
+	$(VENV)/bin/minsheng serve --port $(PORT)
+
+check: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+test: setup check
+	@tests/install-chromium
+	$(PYTHON) -m pytest
+
+train: setup
+	$(VENV)/bin/minsheng train themes $(foreach file,$(sort $(wildcard corpora/themes/*.jsonl)),--data $(file)) --out models/themes-v1
+
+evaluate: setup
+	$(PYTHON) bench/evaluate.py
+
+bench: setup
+	$(PYTHON) bench/speed.py
