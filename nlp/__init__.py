@@ -1,0 +1,1 @@
+"""Analysis of civic submissions: text → Document → vectors → themes. Knows nothing of HTTP or databases."""

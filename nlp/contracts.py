@@ -1,0 +1,143 @@
+"""Results that pass between the stages, and the seams the heavy parts enter through.
+
+Offsets are Python code points. ``Span`` offsets of a ``Document`` refer to the text as submitted (``document.text``);
+``Token`` offsets refer to ``document.normalised``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+Field = Literal["title", "text"]
+Decision = Literal["accept", "review"]
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of the normalised text: ``document.normalised[start:end] == text``."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """A labelled stretch of one field: ``getattr(document, field)[start:end] == text``."""
+
+    field: Field
+    start: int
+    end: int
+    text: str
+    label: str
+    canonical: str | None = None
+    district: str | None = None
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One forward pass over one text.
+
+    vector: float32 (dim,), L2 = 1 — the base vector that is stored and compared.
+    tokens: float32 (n, dim) — contextual states of the n content tokens (no prefix, no special tokens).
+    spans:  int64 (n, 2) — where each token stands in the encoded text.
+    scale:  a token state times ``scale`` is its additive share of ``vector`` (exact for mean pooling).
+    """
+
+    vector: FloatArray
+    tokens: FloatArray
+    spans: IntArray
+    scale: float
+
+    def pool(self, start: int, end: int) -> FloatArray:
+        """Mean of the token states inside [start, end), L2 = 1; the base vector where no token falls inside."""
+        inside = (self.spans[:, 0] < end) & (self.spans[:, 1] > start)
+        if not inside.any():
+            return self.vector
+        mean: FloatArray = self.tokens[inside].mean(axis=0)
+        return mean / np.float32(np.linalg.norm(mean))
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors. ``encoder_id`` changes whenever its vectors could."""
+
+    encoder_id: str
+    dimension: int
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """One Encoding a text, in order; list in, list out, also for none."""
+        ...
+
+
+@dataclass(frozen=True)
+class ThemeScore:
+    """A theme id with its probability in [0, 1]."""
+
+    theme: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class MatterScore:
+    """A matter id, its theme, and its probability in [0, 1]."""
+
+    matter: str
+    theme: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A stretch of the submission and the change in log-odds of ``theme`` it accounts for."""
+
+    field: Field
+    start: int
+    end: int
+    text: str
+    theme: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The model's answer for one document.
+
+    themes: every theme, descending, summing to 1; matters: the five most probable; secondary: at most two theme ids.
+    ``primary`` is never null: out of scope is ``other``, undecided is ``decision == "review"`` with a ``reason``.
+    """
+
+    primary: str
+    confidence: float
+    decision: Decision
+    reason: str | None
+    matter: str
+    secondary: tuple[str, ...]
+    themes: tuple[ThemeScore, ...]
+    matters: tuple[MatterScore, ...]
+    evidence: tuple[Evidence, ...]
+    keywords: tuple[str, ...]
+    model: str
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A stored text and its cosine similarity in [-1, 1]; item and score travel together."""
+
+    key: int
+    score: float
+
+
+@dataclass(frozen=True)
+class SentenceMatch:
+    """The best matching sentence pair of two texts; offsets into each text as submitted."""
+
+    a: Span
+    b: Span
+    score: float

@@ -1,0 +1,276 @@
+"""The theme model: one decision over matters, from which themes, secondary themes, evidence and doubt follow.
+
+Two linear models — multinomial logistic regression on the encoder's base vector and on TF-IDF of jieba terms — are
+combined as a logarithmic opinion pool (Genest & Zidek 1986): the weighted sum of their logits, with weights fitted on
+out-of-fold outputs, so that the sum is calibrated as well as combined. A theme's probability is the sum over its
+matters. Evidence is the change in log-odds when a clause is left out of both representations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import regex
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.special import log_softmax, logsumexp
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from nlp.artefact import Artefact, load_artefact
+from nlp.contracts import Classification, Encoding, Evidence, FloatArray, MatterScore, ThemeScore
+from nlp.document import Document
+from nlp.errors import ArtefactMismatch
+from nlp.taxonomy import Taxonomy, load_taxonomy
+
+TASK = "themes"
+TAXONOMY_FILE = "taxonomy.toml"
+_WORD = regex.compile(r"[\p{L}\p{N}]+")
+_CLAUSE = regex.compile(r"[^，。！？!?；;、,\n…：:\s]+")
+_MAX_CLAUSE = 40
+_CANDIDATE_CLAUSES = 40
+_EVIDENCE = 5
+_KEYWORDS = 6
+# Fewer words than this say too little to decide on: 「停车」「你好」.
+_MIN_WORDS = 3
+
+Array = NDArray[np.float64]
+
+
+def terms(document: Document) -> list[str]:
+    """Words of the document as the lexical model sees them, in order.
+
+    Lower case; digits become ``#``; words inside place names and personal data are dropped, or the model would learn
+    where and who, not what.
+    """
+    return [term for term, _, _ in _located_terms(document)]
+
+
+def _located_terms(document: Document) -> list[tuple[str, int, int]]:
+    hidden = np.zeros(len(document.title) + 1 + len(document.text) + 1, dtype=bool)
+    for span in (*(e for e in document.entities if e.label == "PLACE"), *document.pii):
+        shift = document.body_start if span.field == "text" else 0
+        hidden[shift + span.start : shift + span.end] = True
+    located = []
+    for token in document.tokens:
+        if _WORD.fullmatch(token.text) and not hidden[document.normalised.starts[token.start]]:
+            located.append((regex.sub(r"\d+", "#", token.text.lower()), token.start, token.end))
+    return located
+
+
+def with_bigrams(words: list[str]) -> list[str]:
+    """Words and pairs of neighbours: the analyser of the TF-IDF model."""
+    return words + [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+
+
+def vectorizer(**options: object) -> TfidfVectorizer:
+    """TF-IDF over lists of words: sublinear counts, smoothed idf, rows L2 = 1."""
+    return TfidfVectorizer(analyzer=with_bigrams, sublinear_tf=True, dtype=np.float32, **options)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The fitted numbers. K matters, d encoder dimensions, V terms, T themes.
+
+    encoder_weights (d, K), encoder_bias (K,), term_weights (V, K), term_bias (K,), idf (V,), pool (2,) — weights of
+    encoder and term logits; presence (K + 1, T) — logistic regression from matter logits to “this theme is also
+    asked for”, last row the intercept; presence_threshold and accept_threshold in [0, 1].
+    """
+
+    encoder_weights: FloatArray
+    encoder_bias: FloatArray
+    term_weights: FloatArray
+    term_bias: FloatArray
+    idf: FloatArray
+    pool: Array
+    presence: Array
+    presence_threshold: float
+    accept_threshold: float
+
+
+class ThemeModel:
+    """Classifies documents. Stateless after construction; ``matters`` is the order of every (…, K) array."""
+
+    def __init__(
+        self, taxonomy: Taxonomy, matters: Sequence[str], vocabulary: list[str], parameters: Parameters, name: str
+    ) -> None:
+        self.taxonomy = taxonomy
+        self.matters = tuple(matters)
+        self.name = name
+        self.parameters = parameters
+        self._vectorizer = vectorizer(vocabulary=vocabulary)
+        self._vectorizer.idf_ = parameters.idf
+        self._vocabulary = vocabulary
+        self.themes = tuple(theme.id for theme in taxonomy.themes)
+        theme_of = [self.themes.index(taxonomy.matter_by_id[matter].theme) for matter in self.matters]
+        self._theme_of = np.array(theme_of)
+
+    def logits(self, vectors: FloatArray, term_lists: Sequence[list[str]]) -> Array:
+        """float64 (n, K): the pooled logits of n texts given base vectors (n, d) and words."""
+        return self._logits(vectors, self._vectorizer.transform(term_lists))
+
+    def _logits(self, vectors: FloatArray, features: csr_matrix) -> Array:
+        p = self.parameters
+        encoder = vectors @ p.encoder_weights + p.encoder_bias
+        lexical = features @ p.term_weights + p.term_bias
+        return np.asarray(p.pool[0] * encoder + p.pool[1] * lexical, dtype=np.float64)
+
+    def theme_log_probabilities(self, logits: Array) -> Array:
+        """float64 (n, T): log P(theme), summed over the matters that count under it."""
+        log_p = log_softmax(logits, axis=1)
+        columns = [
+            logsumexp(log_p[:, self._theme_of == t], axis=1)
+            if (self._theme_of == t).any()
+            else np.full(len(log_p), -np.inf)
+            for t in range(len(self.themes))
+        ]
+        return np.stack(columns, axis=1)
+
+    def classify(self, document: Document, encoding: Encoding) -> Classification:
+        """The full answer for one document and its encoding."""
+        located = _located_terms(document)
+        words = [term for term, _, _ in located]
+        features = self._vectorizer.transform([words])
+        logits = self._logits(encoding.vector[None], features)
+        probabilities = np.exp(self.theme_log_probabilities(logits))[0]
+        matter_p = np.exp(log_softmax(logits[0]))
+        order = np.argsort(-probabilities, kind="stable")
+        primary = int(order[0])
+        # The matter must count under the theme that is answered, also when single matters elsewhere score higher.
+        matter = max(np.flatnonzero(self._theme_of == primary), key=lambda k: matter_p[k])
+        confidence = float(probabilities[primary])
+        reason = self._doubt(words, self.matters[matter], order, probabilities)
+        return Classification(
+            primary=self.themes[primary],
+            confidence=confidence,
+            decision="review" if reason else "accept",
+            reason=reason,
+            matter=self.matters[matter],
+            secondary=self._secondary(logits[0], primary),
+            themes=tuple(ThemeScore(self.themes[t], float(probabilities[t])) for t in order),
+            matters=tuple(self._matter_score(int(k), matter_p) for k in np.argsort(-matter_p, kind="stable")[:5]),
+            evidence=self._evidence(document, encoding, located, logits, primary),
+            keywords=self._keywords(features),
+            model=self.name,
+        )
+
+    def _matter_score(self, k: int, probabilities: Array) -> MatterScore:
+        return MatterScore(self.matters[k], self.themes[self._theme_of[k]], float(probabilities[k]))
+
+    def _doubt(self, words: list[str], matter: str, order: NDArray[np.int64], probabilities: Array) -> str | None:
+        """Why a person should look, in the words of the office; None where the answer may be accepted."""
+        name = {t.id: t.name for t in self.taxonomy.themes}
+        if len(words) < _MIN_WORDS:
+            return "内容过短，无法判断"
+        if self.taxonomy.matter_by_id[matter].insufficient:
+            return "看不出具体事项，无法判断"
+        first, second = (f"{name[self.themes[t]]} {probabilities[t]:.0%}" for t in order[:2])
+        if probabilities[order[0]] < self.parameters.accept_threshold:
+            return f"把握不足：{first}，{second}"
+        return None
+
+    def _secondary(self, logits: Array, primary: int) -> tuple[str, ...]:
+        p = self.parameters
+        present = 1 / (1 + np.exp(-(log_softmax(logits) @ p.presence[:-1] + p.presence[-1])))
+        chosen = [t for t in np.argsort(-present, kind="stable") if t != primary and present[t] >= p.presence_threshold]
+        return tuple(self.themes[t] for t in chosen[:2])
+
+    def _keywords(self, features: csr_matrix) -> tuple[str, ...]:
+        row = features[0]
+        ranked = sorted(zip(-row.data, row.indices, strict=True))
+        names = (self._vocabulary[index] for _, index in ranked)
+        words = (n for n in names if " " not in n and "#" not in n and len(n) > 1)
+        return tuple(word for word, _ in zip(words, range(_KEYWORDS), strict=False))
+
+    def _evidence(
+        self, document: Document, encoding: Encoding, located: list[tuple[str, int, int]], logits: Array, theme: int
+    ) -> tuple[Evidence, ...]:
+        """The clauses whose removal costs the theme most: removed from the token mean and from the word list."""
+        clauses = _clauses(document)
+        if not clauses:
+            return ()
+        inside = np.array([(encoding.spans[:, 0] < b) & (encoding.spans[:, 1] > a) for a, b in clauses])
+        removed = inside.astype(np.float32) @ encoding.tokens * np.float32(encoding.scale)
+        if len(clauses) > _CANDIDATE_CLAUSES:  # a long letter: look closely only where the encoder's share is large
+            direction = self.parameters.encoder_weights[:, self._theme_of == theme].mean(axis=1)
+            best = np.sort(np.argsort(-(removed @ direction), kind="stable")[:_CANDIDATE_CLAUSES])
+            clauses, removed = [clauses[i] for i in best], removed[best]
+        rest = encoding.vector - removed
+        rest /= np.linalg.norm(rest, axis=1, keepdims=True)
+        words = [[t for t, s, e in located if e <= a or s >= b] for a, b in clauses]
+        without = self._log_odds(self.logits(rest, words), theme)
+        weights = self._log_odds(logits, theme)[0] - without
+        found = []
+        for i in np.argsort(-weights, kind="stable")[:_EVIDENCE]:
+            if weights[i] <= 0:
+                break
+            start, end = clauses[i]
+            span = document.span(start, end, self.themes[theme])
+            found.append(Evidence(span.field, span.start, span.end, span.text, span.label, float(weights[i])))
+        return tuple(found)
+
+    def _log_odds(self, logits: Array, theme: int) -> Array:
+        log_p = log_softmax(logits, axis=1)
+        mine = self._theme_of == theme
+        return np.asarray(logsumexp(log_p[:, mine], axis=1) - logsumexp(log_p[:, ~mine], axis=1))
+
+
+def _clauses(document: Document) -> list[tuple[int, int]]:
+    """Stretches of the normalised text between punctuation; over-long ones cut at token boundaries."""
+    clauses: list[tuple[int, int]] = []
+    starts = {token.start for token in document.tokens}
+    for match in _CLAUSE.finditer(document.normalised.text):
+        start = match.start()
+        while match.end() - start > _MAX_CLAUSE:
+            cut = next(
+                (c for c in range(start + _MAX_CLAUSE, start + _MAX_CLAUSE // 2, -1) if c in starts),
+                start + _MAX_CLAUSE,
+            )
+            clauses.append((start, cut))
+            start = cut
+        clauses.append((start, match.end()))
+    return clauses
+
+
+def load_theme_model(path: Path, taxonomy: Taxonomy, encoder_id: str) -> ThemeModel:
+    """Load a verified model folder.
+
+    A folder trained on an office's own labels brings its own taxonomy; the shipped one is read with ``taxonomy``.
+    Raises ArtefactError naming the file, also where the model was trained on another encoder.
+    """
+    artefact = load_artefact(path, TASK)
+    if artefact.meta["encoder_id"] != encoder_id:
+        raise ArtefactMismatch(
+            path, f"模型是用编码器 {artefact.meta['encoder_id']} 训练的，当前编码器是 {encoder_id}；"
+            "请恢复原编码器，或执行 minsheng train themes 重新训练"
+        )  # fmt: skip
+    return _assemble(artefact, _taxonomy_of(artefact, taxonomy))
+
+
+def _taxonomy_of(artefact: Artefact, shipped: Taxonomy) -> Taxonomy:
+    labels = artefact.meta["labels"]
+    if artefact.meta["taxonomy"] == "labels":
+        return Taxonomy.flat(labels)
+    taxonomy = load_taxonomy(artefact.path / TAXONOMY_FILE) if artefact.meta["taxonomy"] == "own" else shipped
+    unknown = [label for label in labels if label not in taxonomy.matter_by_id]
+    if unknown:
+        raise ArtefactMismatch(artefact.path, f"主题分类中没有模型所用的细类：{'、'.join(unknown)}")
+    return taxonomy
+
+
+def _assemble(artefact: Artefact, taxonomy: Taxonomy) -> ThemeModel:
+    w = artefact.weights
+    parameters = Parameters(
+        encoder_weights=w["encoder_weights"].astype(np.float32),
+        encoder_bias=w["encoder_bias"].astype(np.float32),
+        term_weights=w["term_weights"].astype(np.float32),
+        term_bias=w["term_bias"].astype(np.float32),
+        idf=w["idf"].astype(np.float32),
+        pool=w["pool"],
+        presence=w["presence"],
+        presence_threshold=float(artefact.meta["thresholds"]["presence"]),
+        accept_threshold=float(artefact.meta["thresholds"]["accept"]),
+    )
+    return ThemeModel(taxonomy, artefact.meta["labels"], artefact.vocabulary, parameters, artefact.name)
