@@ -1,0 +1,263 @@
+"""The HTTP service: thin routes from schema to nlp and store and back."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
+
+from nlp.errors import InputError
+from service import problems, render, schemas
+from service.engine import SELF_CHECK_SECONDS, Engine, Models, store_batch
+from service.guard import Guard
+from service.intake import FIELDS, Row, to_submission
+from service.settings import Settings
+from service.store import Store, Submission
+
+PAGES = Path(__file__).parent / "pages"
+# A self-check older than this says nothing about now.
+CHECK_MAX_AGE = 60
+VERSION = "0.1.0"
+_PROBLEM = {"model": schemas.Problem, "content": {problems.MEDIA_TYPE: {}}}
+_ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 403, 413, 422, 429, 503), _PROBLEM)
+
+router = APIRouter(prefix="/v1", responses=_ERRORS)
+system = APIRouter(tags=["运行状态"])
+
+
+class Metrics:
+    """Counters of one app, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "minsheng_requests", "HTTP requests", ["method", "route", "status"], registry=self.registry
+        )
+        self.seconds = Histogram("minsheng_request_seconds", "Time to answer", ["route"], registry=self.registry)
+        self.items = Counter("minsheng_items", "Classified items", ["theme", "decision"], registry=self.registry)
+        self.failed = Counter("minsheng_failed_items", "Items refused", ["type"], registry=self.registry)
+        self.stored = Gauge("minsheng_submissions", "Stored submissions", registry=self.registry)
+
+
+def create_app(settings: Settings, models: Models, store: Store) -> FastAPI:
+    """The app over given models and store; the caller owns (and closes) the store."""
+    engine = Engine(models, settings.queue_size)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(engine.self_check)
+        stop = threading.Event()
+        checker = threading.Thread(target=_check_regularly, args=(engine, stop), daemon=True, name="self-check")
+        checker.start()
+        yield
+        stop.set()
+        engine.close()
+
+    app = FastAPI(
+        title="民声 Minsheng",
+        version=VERSION,
+        description="离线的社情民意信息分类与查重服务。批量接口按请求顺序返回；单条失败不影响其他条。",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.settings, app.state.engine, app.state.store, app.state.metrics = settings, engine, store, Metrics()
+    problems.install(app)
+    app.include_router(router)
+    app.include_router(system)
+    app.mount("/", StaticFiles(directory=PAGES, html=True), name="pages")
+    app.middleware("http")(_measure)
+    app.add_middleware(Guard, max_body_bytes=settings.max_body_bytes)
+    return app
+
+
+def _check_regularly(engine: Engine, stop: threading.Event) -> None:
+    while not stop.wait(SELF_CHECK_SECONDS):
+        engine.self_check()
+
+
+async def _measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    begun = time.perf_counter()
+    response = await call_next(request)
+    route = getattr(request.scope.get("route"), "path", "unmatched")
+    metrics: Metrics = request.app.state.metrics
+    metrics.requests.labels(request.method, route, str(response.status_code)).inc()
+    metrics.seconds.labels(route).observe(time.perf_counter() - begun)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'none'"
+    return response
+
+
+def _count_limit(request: Request, items: list[Any]) -> None:
+    limit = request.app.state.settings.max_items
+    if len(items) > limit:
+        raise InputError("too_many", "items", f"一次最多 {limit} 条，实有 {len(items)} 条")
+
+
+@router.post("/classify", response_model=schemas.ClassifyResponse, tags=["分析"], summary="分类")
+def classify(body: schemas.ClassifyRequest, request: Request) -> JSONResponse:
+    """判断每条材料的主题与细类，给出概率、证据、实体和是否需要人工复核。"""
+    _count_limit(request, body.items)
+    engine: Engine = request.app.state.engine
+    items = engine.run(lambda: classify_items(engine, body.items))
+    metrics: Metrics = request.app.state.metrics
+    for item in items:
+        if "error" in item:
+            metrics.failed.labels(item["error"]["type"]).inc()
+        else:
+            metrics.items.labels(item["primary"], item["decision"]).inc()
+    return JSONResponse({"items": items})
+
+
+def classify_items(engine: Engine, items: list[Any]) -> list[dict[str, Any]]:
+    """Answers for raw items, in order, ids echoed; on the encoder's thread only."""
+    identities: list[str | int | None] = []
+    checked: list[tuple[object, object] | InputError] = []
+    for item in items:
+        identity, content = _checked(item, ("title", "text"))
+        identities.append(identity)
+        checked.append(content if isinstance(content, InputError) else (content.get("title"), content.get("text")))
+    answers = iter(engine.analyse([pair for pair in checked if not isinstance(pair, InputError)]))
+    done = [pair if isinstance(pair, InputError) else next(answers) for pair in checked]
+    return [
+        render.failed(identity, answer) if isinstance(answer, InputError) else {"id": identity, **render.answer(answer)}
+        for identity, answer in zip(identities, done, strict=True)
+    ]
+
+
+def _checked(item: Any, known: tuple[str, ...]) -> tuple[str | int | None, dict[str, Any] | InputError]:
+    """The item's id and its content, or what is wrong with it."""
+    if not isinstance(item, dict):
+        return None, InputError("invalid_type", "item", f"应为对象，实为 {type(item).__name__}")
+    try:
+        identity = render.item_id(item.get("id"))
+    except InputError as error:
+        return None, error
+    unknown = sorted(str(key)[:40] for key in set(item) - {"id", *known})
+    if unknown:
+        named = "、".join(unknown).encode("utf-8", "replace").decode()
+        return identity, InputError("unknown_field", "item", f"不认识的字段：{named}；应为 id、{'、'.join(known)}")
+    return identity, item
+
+
+@router.post("/similar", response_model=schemas.SimilarResponse, tags=["分析"], summary="查找相似材料")
+def similar(body: schemas.SimilarRequest, request: Request) -> JSONResponse:
+    """在已登记的材料中查找最相似的，给出相似度和相互对应的句子。"""
+    engine: Engine = request.app.state.engine
+
+    def work() -> list[dict[str, Any]]:
+        [found] = engine.analyse([(body.title, body.text)])
+        if isinstance(found, InputError):
+            raise found
+        near = engine.similar(request.app.state.store, found.document, found.encoding, body.limit)
+        return [render.similar(item) for item in near]
+
+    return JSONResponse({"items": engine.run(work)})
+
+
+@router.post("/submissions", response_model=schemas.SubmissionsResponse, tags=["材料"], summary="登记材料")
+def add_submissions(body: schemas.SubmissionsRequest, request: Request) -> JSONResponse:
+    """登记一批材料并分析。同一来源同一编号再次提交：相同则不变，不同则更新。"""
+    _count_limit(request, body.items)
+    engine: Engine = request.app.state.engine
+    prepared = [_submission(item, request.app.state.settings) for item in body.items]
+    batch = [submission for _, submission in prepared if isinstance(submission, Submission)]
+    outcomes = iter(engine.run(lambda: store_batch(engine, request.app.state.store, batch, render.answer, "api")))
+    items = []
+    for identity, submission in prepared:
+        outcome = submission if isinstance(submission, InputError) else next(outcomes)
+        if isinstance(outcome, InputError) or isinstance(submission, InputError):
+            items.append(render.failed(identity, outcome))  # type: ignore[arg-type]
+        else:
+            number, what = outcome
+            items.append(
+                {"id": identity, "submission_id": number, "external_id": submission.external_id, "outcome": what}
+            )
+    return JSONResponse({"items": items})
+
+
+def _submission(item: Any, settings: Settings) -> tuple[str | int | None, Submission | InputError]:
+    own = tuple(schemas.SubmitterIn.model_fields)
+    identity, content = _checked(item, (*(f for f in FIELDS if f not in own), "submitter"))
+    if isinstance(content, InputError):
+        return identity, content
+    submitter = content.get("submitter") or {}
+    if not isinstance(submitter, dict) or set(submitter) - set(own):
+        return identity, InputError("invalid_type", "submitter", f"应为对象，字段为 {'、'.join(own)}")
+    cells = {"external_id": uuid.uuid4().hex, "source": "api"}
+    cells |= {k: v for k, v in {**content, **submitter}.items() if v is not None}
+    try:
+        return identity, to_submission(Row(1, cells), {f: f for f in FIELDS}, None, settings.max_chars)
+    except InputError as error:
+        return identity, error
+
+
+@router.get("/submissions", response_model=schemas.StoredPage, tags=["材料"], summary="材料列表")
+def list_submissions(
+    request: Request,
+    after: Annotated[int, Query(ge=0, le=2**31, description="从这个编号之后开始")] = 0,
+    limit: Annotated[int, Query(ge=1, le=200, description="每页条数")] = 50,
+    theme: Annotated[str | None, Query(max_length=100, description="只要这个主题")] = None,
+    source: Annotated[str | None, Query(max_length=100, description="只要这个来源")] = None,
+) -> JSONResponse:
+    """按编号升序列出已登记的材料；个人信息已遮盖。"""
+    store: Store = request.app.state.store
+    found = store.page(after=after, limit=limit, theme=theme, source=source)
+    following = found[-1].id if len(found) == limit else None
+    return JSONResponse({"items": [render.stored(item) for item in found], "next": following})
+
+
+@router.get("/submissions/{number}", response_model=schemas.StoredDetail, tags=["材料"], summary="一条材料")
+def get_submission(number: int, request: Request) -> JSONResponse:
+    """一条材料、它的分析结果和经过；个人信息已遮盖。"""
+    store: Store = request.app.state.store
+    found = store.get(number) if 0 < number < 2**31 else None
+    if found is None:
+        raise HTTPException(404, f"没有编号为 {number} 的材料")
+    return JSONResponse({**render.stored(found), "events": store.history(number)})
+
+
+@router.get("/taxonomy", tags=["分类体系"], summary="主题、细类与边界规则")
+def taxonomy(request: Request) -> JSONResponse:
+    """当前使用的分类体系。"""
+    return JSONResponse(asdict(request.app.state.engine.models.taxonomy))
+
+
+@system.get("/healthz", summary="存活检查")
+async def healthz(request: Request) -> JSONResponse:
+    """最近一次模型自检（60 秒内）是否通过。不占用分析线程。"""
+    last = request.app.state.engine.last_check
+    age = None if last is None else time.monotonic() - last
+    alive = age is not None and age <= CHECK_MAX_AGE
+    body = {"status": "ok" if alive else "failing", "last_check_seconds_ago": None if age is None else round(age, 1)}
+    return JSONResponse(body, 200 if alive else 503)
+
+
+@system.get("/readyz", summary="就绪检查")
+def readyz(request: Request) -> JSONResponse:
+    """模型与数据库是否可用。"""
+    models = request.app.state.engine.models
+    count = request.app.state.store.count()
+    return JSONResponse(
+        {"status": "ok", "submissions": count, "model": models.themes.name, "encoder": models.encoder.encoder_id}
+    )
+
+
+@system.get("/metrics", summary="Prometheus 指标")
+def metrics(request: Request) -> Response:
+    """请求数、用时、分类条数与失败条数。"""
+    own: Metrics = request.app.state.metrics
+    own.stored.set(request.app.state.store.count())
+    return Response(generate_latest(own.registry), media_type=CONTENT_TYPE_LATEST)

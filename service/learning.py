@@ -1,0 +1,178 @@
+"""Training and evaluation of theme models from files: what the commands ``train themes`` and ``evaluate themes`` do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nlp.corpus import Labelled, load_corpus
+from nlp.document import Analyser
+from nlp.encoder import load_encoder
+from nlp.encoder_build import file_sha256
+from nlp.errors import DataError, InputError
+from nlp.evaluation import score_themes
+from nlp.normalise import validate
+from nlp.report import render_report
+from nlp.taxonomy import Taxonomy, load_taxonomy
+from nlp.training import extract, save, train
+from service.engine import Analysed, Engine, load_models
+from service.intake import Row, read_rows
+from service.settings import Settings
+
+Report = Callable[[str, int, int], None]
+_BATCH = 32
+_MOST_ERRORS = 30
+
+
+def train_theme_model(
+    data: Sequence[Path],
+    out: Path,
+    *,
+    text: str,
+    label: str,
+    title: str | None,
+    taxonomy: Path | None,
+    settings: Settings,
+    report: Report,
+    command: str,
+) -> dict[str, Any]:
+    """Train on labelled files and write the model folder ``out``; returns the out-of-fold scores.
+
+    Labels that are matters of the shipped taxonomy (or of ``taxonomy``) are counted under its themes; any other set of
+    labels becomes a flat taxonomy of its own. Raises DataError naming file and row.
+    """
+    items = [item for path in data for item in _labelled(path, text, label, title, settings.max_chars)]
+    kind, own = _taxonomy_for(items, taxonomy, settings)
+    encoder = load_encoder(settings.encoder)
+    features = extract(items, Analyser(settings.corpora, settings.max_chars), encoder, report)
+    trained = train(items, features, own, out.name, report)
+    papers = {
+        "command": command,
+        "corpus": {path.name: file_sha256(path) for path in data},
+        "texts": len(items),
+        "code": "nlp.themes format 1",
+    }
+    own_text = taxonomy.read_text(encoding="utf-8") if taxonomy is not None else None
+    save(trained, out, encoder_id=encoder.encoder_id, taxonomy_kind=kind, taxonomy_text=own_text, papers=papers)
+    scores = trained.scores.as_dict()
+    return {"model": str(out), "texts": len(items), "labels": len(trained.model.matters), "out_of_fold": scores}
+
+
+def _labelled(path: Path, text: str, label: str, title: str | None, max_chars: int) -> list[Labelled]:
+    if path.suffix == ".jsonl" and text == "text":
+        return load_corpus([path], label)
+    rows = read_rows(path)
+    columns = {column for row in rows for column in row.cells}
+    for option, column in (("--text", text), ("--label", label), ("--title", title)):
+        if column is not None and column not in columns:
+            raise DataError(path, f"{option} 所指的列 {column!r} 不存在，文件的列为：{'、'.join(sorted(columns))}")
+    return [_item(path, row, text, label, title, max_chars) for row in rows]
+
+
+def _item(path: Path, row: Row, text: str, label: str, title: str | None, max_chars: int) -> Labelled:
+    try:
+        if row.problem:
+            raise InputError("invalid_value", "row", row.problem)
+        body = validate(row.cells.get(text), text, max_chars)
+        head = validate(row.cells.get(title), title, max_chars, required=False) if title else ""
+        answer = validate(row.cells.get(label), label, max_chars).strip()
+    except InputError as error:
+        raise DataError(path, str(error), row.number) from error
+    return Labelled(str(row.number), head, body, answer)
+
+
+def _taxonomy_for(items: Sequence[Labelled], path: Path | None, settings: Settings) -> tuple[str, Taxonomy]:
+    if path is not None:
+        return "own", load_taxonomy(path)
+    shipped = load_taxonomy(settings.corpora / "taxonomy" / "taxonomy.toml")
+    labels = {item.label for item in items}
+    if labels <= set(shipped.matter_by_id):
+        return "shipped", shipped
+    return "labels", Taxonomy.flat(sorted(labels), version=f"labels-{date.today():%Y%m%d}")  # noqa: DTZ011
+
+
+def evaluate_theme_model(file: Path, settings: Settings, report: Report) -> tuple[dict[str, Any], str]:
+    """Scores of the configured model on a labelled file, and the report page.
+
+    The file's ``primary`` (a theme) is the truth, ``also_acceptable`` lists further defensible themes.
+    """
+    items = load_corpus([file], "primary")
+    engine = Engine(load_models(settings), queue_size=1)
+    try:
+        model = engine.models.themes
+        unknown = sorted({item.label for item in items} - set(model.themes))
+        if unknown:
+            raise DataError(file, f"primary 不是模型的主题：{'、'.join(unknown)}；应为 {'、'.join(model.themes)}")
+        answers: list[Analysed] = []
+        for start in range(0, len(items), _BATCH):
+            batch = [(item.title, item.text) for item in items[start : start + _BATCH]]
+            found = engine.run(lambda batch=batch: engine.analyse(batch))  # type: ignore[misc]
+            for item, answer in zip(items[start : start + _BATCH], found, strict=True):
+                if isinstance(answer, InputError):
+                    raise DataError(file, f"{item.id}：{answer}")
+                answers.append(answer)
+            report("评测", len(answers), len(items))
+    finally:
+        engine.close()
+    columns = {theme: k for k, theme in enumerate(model.themes)}
+    probabilities = np.zeros((len(items), len(columns)))
+    for row, answer in enumerate(answers):
+        for score in answer.classification.themes:
+            probabilities[row, columns[score.theme]] = score.probability
+    scores = score_themes(
+        model.themes, probabilities, [item.label for item in items], [item.acceptable for item in items],
+        threshold=model.parameters.accept_threshold,
+    )  # fmt: skip
+    names = {theme.id: theme.name for theme in model.taxonomy.themes}
+    result = {
+        "file": file.name,
+        "file_sha256": file_sha256(file),
+        "model": model.name,
+        "encoder": engine.models.encoder.encoder_id,
+        "scores": scores.as_dict(),
+        "secondary": _secondary_scores(items, answers),
+        "errors": _errors(items, answers),
+    }
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == [columns[i.label] for i in items]
+    return json.loads(json.dumps(result)), render_report(result, names, confidence, right)
+
+
+def _secondary_scores(items: Sequence[Labelled], answers: Sequence[Analysed]) -> dict[str, float | int]:
+    """Micro precision and recall of the secondary themes."""
+    said = [set(a.classification.secondary) for a in answers]
+    true = [set(i.secondary) - {i.label} for i in items]
+    hits = sum(len(s & t) for s, t in zip(said, true, strict=True))
+    given, wanted = sum(map(len, said)), sum(map(len, true))
+    return {
+        "precision": round(hits / given, 4) if given else 0.0,
+        "recall": round(hits / wanted, 4) if wanted else 0.0,
+        "given": given,
+        "wanted": wanted,
+    }
+
+
+def _errors(items: Sequence[Labelled], answers: Sequence[Analysed]) -> list[dict[str, Any]]:
+    """The most confident wrong answers, with their evidence."""
+    wrong = [
+        (item, a.classification)
+        for item, a in zip(items, answers, strict=True)
+        if a.classification.primary not in {item.label, *item.acceptable}
+    ]
+    wrong.sort(key=lambda pair: -pair[1].confidence)
+    return [
+        {
+            "id": item.id,
+            "title": item.title,
+            "truth": item.label,
+            "answer": c.primary,
+            "matter": c.matter,
+            "confidence": round(c.confidence, 4),
+            "evidence": [e.text for e in c.evidence[:3]],
+        }
+        for item, c in wrong[:_MOST_ERRORS]
+    ]

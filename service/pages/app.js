@@ -1,0 +1,162 @@
+"use strict";
+// Offsets from the service count Unicode code points; JavaScript strings count UTF-16 units.
+// Every text is therefore split into an array of code points before it is cut.
+
+const $ = (id) => document.getElementById(id);
+let taxonomy = { themes: new Map(), matters: new Map() };
+
+async function call(path, body) {
+  const options = body === undefined ? {} : {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+  };
+  const response = await fetch(path, options);
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.detail || answer.title || `HTTP ${response.status}`);
+  return answer;
+}
+
+function element(tag, text, className) {
+  const node = document.createElement(tag);
+  if (text !== undefined) node.textContent = text;
+  if (className) node.className = className;
+  return node;
+}
+
+const percent = (p) => `${(100 * p).toFixed(p > 0.995 || p < 0.0995 ? 1 : 0)}%`;
+const themeName = (id) => taxonomy.themes.get(id) || id;
+
+// Marks overlap (an entity inside evidence): cut at every boundary, then give each piece the classes that cover it.
+function mark(target, field, source, spans) {
+  const points = Array.from(source);
+  const mine = spans.filter((s) => s.field === field);
+  const cuts = [...new Set([0, points.length, ...mine.flatMap((s) => [s.start, s.end])])].sort((a, b) => a - b);
+  for (let i = 0; i + 1 < cuts.length; i++) {
+    const covering = mine.filter((s) => s.start <= cuts[i] && cuts[i + 1] <= s.end);
+    let node = document.createTextNode(points.slice(cuts[i], cuts[i + 1]).join(""));
+    for (const span of covering) {
+      const wrap = element(span.tag, undefined, span.className);
+      wrap.title = span.hint;
+      wrap.append(node);
+      node = wrap;
+    }
+    target.append(node);
+  }
+}
+
+function showText(title, text, answer) {
+  const names = { PLACE: "地点", UNIT: "单位", POLICY: "政策", FACILITY: "设施", DATE: "日期", NUMBER: "数字" };
+  const spans = [
+    ...answer.pii.map((s) => ({ ...s, tag: "span", className: "pii", hint: "个人信息" })),
+    ...answer.entities.map((s) => ({
+      ...s, tag: "span", className: `entity ${s.label}`,
+      hint: [names[s.label] || s.label, s.canonical, s.district].filter(Boolean).join(" · "),
+    })),
+    ...answer.evidence.map((s, i) => ({
+      ...s, tag: "mark", className: i === 0 ? "evidence top" : "evidence",
+      hint: `${themeName(s.theme)} 依据，权重 ${s.weight.toFixed(2)}`,
+    })),
+  ];
+  const box = $("marked");
+  box.replaceChildren();
+  if (title) {
+    const heading = element("h3");
+    mark(heading, "title", title, spans);
+    box.append(heading);
+  }
+  mark(box, "text", text, spans);
+}
+
+function showAnswer(title, text, answer) {
+  $("primary").textContent = themeName(answer.primary);
+  $("matter").textContent = taxonomy.matters.get(answer.matter) || answer.matter;
+  const level = answer.confidence >= 0.9 ? "高" : answer.confidence >= 0.6 ? "中" : "低";
+  $("confidence").textContent = `${level}（${percent(answer.confidence)}）`;
+  $("decision").textContent = answer.decision === "accept" ? "建议采纳" : "需人工复核";
+  $("decision").className = answer.decision;
+  $("reason").hidden = !answer.reason && !answer.secondary.length;
+  const second = answer.secondary.length ? `兼涉：${answer.secondary.map(themeName).join("、")}` : "";
+  $("reason").textContent = [answer.reason, second].filter(Boolean).join("。");
+  $("urgent").hidden = !answer.urgent;
+  $("urgent").textContent = answer.urgent ? `可能紧急：“${answer.urgent.span.text}”` : "";
+  $("themes").replaceChildren(...answer.themes.map(({ theme, probability }, i) => {
+    const row = element("li", undefined, i === 0 ? "first" : "");
+    const bar = element("progress");
+    bar.max = 1;
+    bar.value = probability;
+    bar.setAttribute("aria-label", themeName(theme));
+    row.append(element("span", themeName(theme)), bar, element("span", percent(probability)));
+    return row;
+  }));
+  showText(title, text, answer);
+  $("keywords").textContent = answer.keywords.length ? `关键词：${answer.keywords.join("、")}` : "";
+  $("evidence").replaceChildren(...(answer.evidence.length ? answer.evidence.map((e) => {
+    const row = element("li");
+    row.append(element("span", `−${e.weight.toFixed(2)}`), element("span", e.text));
+    return row;
+  }) : [element("li", "没有哪一句单独起决定作用。", "muted")]));
+  $("model").textContent = `模型 ${answer.model}`;
+}
+
+function showSimilar(items) {
+  $("similar").replaceChildren(...(items.length ? items.map((item) => {
+    const row = element("li");
+    row.append(element("span", item.score.toFixed(3), "score"), element("strong", item.title || "（无标题）"));
+    const when = item.received_at ? item.received_at.slice(0, 10) : "日期不详";
+    row.append(element("div", `${item.source} ${item.external_id} · ${when}`, "muted"));
+    if (item.shared.length) {
+      const pair = item.shared[0];
+      const quote = element("blockquote");
+      quote.append(element("div", `本件：${pair.a_text}`), element("div", `该件：${pair.b_text}`));
+      row.append(quote);
+    }
+    return row;
+  }) : [element("li", "还没有登记过材料，或没有相似的。", "muted")]));
+}
+
+async function analyse(event) {
+  event.preventDefault();
+  const title = $("title").value, text = $("text").value;
+  const button = document.querySelector("button[type=submit]");
+  button.disabled = true;
+  $("error").hidden = true;
+  try {
+    const { items: [answer] } = await call("/v1/classify", { items: [{ title, text }] });
+    if (answer.error) throw new Error(answer.error.detail);
+    showAnswer(title, text, answer);
+    $("similar").replaceChildren(element("li", "正在查找…", "muted"));
+    $("result").hidden = false;
+    showSimilar((await call("/v1/similar", { title, text, limit: 5 })).items);
+    $("result").dataset.done = String(Number($("result").dataset.done || 0) + 1);
+  } catch (error) {
+    $("error").textContent = `未能完成：${error.message}`;
+    $("error").hidden = false;
+  } finally {
+    button.disabled = false;
+  }
+}
+
+async function start() {
+  try {
+    const data = await call("/v1/taxonomy");
+    taxonomy = {
+      themes: new Map(data.themes.map((t) => [t.id, t.name])),
+      matters: new Map(data.matters.map((m) => [m.id, m.name])),
+    };
+    const ready = await call("/readyz");
+    $("state").textContent = `已就绪 · 已登记 ${ready.submissions} 件`;
+  } catch (error) {
+    $("state").textContent = `服务不可用：${error.message}`;
+  }
+}
+
+$("form").addEventListener("submit", analyse);
+$("form").addEventListener("reset", () => {
+  $("result").hidden = true;
+  $("error").hidden = true;
+  $("count").textContent = "0 字";
+});
+$("text").addEventListener("input", () => { $("count").textContent = `${Array.from($("text").value).length} 字`; });
+$("text").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("form").requestSubmit();
+});
+start();

@@ -1,0 +1,87 @@
+"""Every error of the HTTP interface, as RFC 9457 problem details with a stable ``type``; no internals."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from nlp.errors import ArtefactError, DataError, InputError, MinshengError
+from service.engine import QueueFull
+from service.intake import IntakeError
+from service.store import StoreError
+
+MEDIA_TYPE = "application/problem+json"
+_LOG = logging.getLogger("minsheng")
+
+# Error class → (type, status, title). The message of these errors is written for users and may be shown.
+TABLE: dict[type[MinshengError], tuple[str, int, str]] = {
+    InputError: ("invalid-item", 422, "内容无法处理"),
+    QueueFull: ("busy", 429, "请求过多"),
+    StoreError: ("store-unavailable", 503, "数据库不可用"),
+    ArtefactError: ("model-unavailable", 503, "模型不可用"),
+    DataError: ("data-unavailable", 503, "词表或分类数据不可用"),
+    IntakeError: ("invalid-file", 422, "文件无法读取"),
+}
+_HTTP = {
+    404: ("not-found", "没有找到"),
+    405: ("method-not-allowed", "不支持的方法"),
+    400: ("malformed", "请求格式错误"),
+}
+_RETRY_SECONDS = 2
+
+
+def problem(kind: str, status: int, title: str, detail: str, errors: Sequence[Any] | None = None) -> JSONResponse:
+    """A problem response; ``kind`` becomes the stable type ``urn:minsheng:problem:<kind>``."""
+    body: dict[str, Any] = {"type": f"urn:minsheng:problem:{kind}", "title": title, "status": status, "detail": detail}
+    if errors is not None:
+        body["errors"] = list(errors)
+    headers = {"Retry-After": str(_RETRY_SECONDS)} if status in {429, 503} else None
+    return JSONResponse(body, status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers of ``TABLE``, of envelope errors, of HTTP errors, and of everything unforeseen."""
+    app.add_exception_handler(MinshengError, _ours)
+    app.add_exception_handler(RequestValidationError, _envelope)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+def _ours(_request: Request, error: Exception) -> JSONResponse:
+    entry = next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), None)
+    if entry is None:
+        return _unforeseen(_request, error)
+    kind, status, title = entry
+    detail = "数据库暂时不可用，请联系管理员查看日志" if isinstance(error, StoreError) else str(error)
+    if status >= 500:
+        _LOG.error("%s", error)
+    errors = [{"field": error.field, "type": error.type}] if isinstance(error, InputError) else None
+    return problem(kind, status, title, detail, errors)
+
+
+def _envelope(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  (narrowing for the type checker)
+    found = error.errors()
+    if any(e["type"] == "json_invalid" for e in found):
+        return problem("malformed", 400, "请求格式错误", "请求体不是有效的 JSON")
+    errors = [{"field": ".".join(str(part) for part in e["loc"]), "type": e["type"]} for e in found]
+    named = "、".join(e["field"] for e in errors)
+    return problem("invalid-request", 422, "请求内容不符合要求", f"以下字段缺失或无效：{named}", errors)
+
+
+def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    kind, title = _HTTP.get(error.status_code, ("http-error", "请求无法完成"))
+    detail = error.detail if kind == "not-found" and error.detail != "Not Found" else title
+    return problem(kind, error.status_code, title, detail)
+
+
+def _unforeseen(_request: Request, error: Exception) -> JSONResponse:
+    _LOG.error("unforeseen error", exc_info=error)
+    return problem("internal", 500, "内部错误", "服务内部出错，已记入日志")

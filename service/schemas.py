@@ -1,0 +1,257 @@
+"""Request and response shapes, for validation of envelopes and for the published OpenAPI document.
+
+Items of a batch are checked one by one in the analysis, so that a bad one fails alone; their shapes stand in the
+document but are not enforced on the envelope.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+_TEXT = "花果园R区2栋楼下烧烤店每天营业到凌晨两点，油烟直往楼上灌，窗户都不敢开，希望管一管。"
+
+
+class Strict(BaseModel):
+    """Unknown members of an envelope are refused: a misspelt option must not be ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ClassifyItem(Strict):
+    """一条待分类的材料。"""
+
+    id: str | int | None = Field(None, description="调用方的编号，原样返回", examples=["12345-0001"])
+    title: str | None = Field(None, description="标题", examples=["夜宵店油烟扰民"])
+    text: str = Field(description="正文", examples=[_TEXT])
+
+
+class SubmitterIn(Strict):
+    """反映人。"""
+
+    name: str | None = None
+    phone: str | None = None
+    party: str | None = Field(None, description="党派")
+    sector: str | None = Field(None, description="界别")
+    kind: str | None = Field(None, description="市民、委员、单位等")
+
+
+class SubmissionItem(Strict):
+    """一条待登记的材料。(source, external_id) 是它的身份；缺 external_id 时视为新的一条。"""
+
+    id: str | int | None = Field(None, description="调用方的编号，原样返回")
+    external_id: str | None = Field(None, description="来源系统中的编号", examples=["WO-2024-000123"])
+    source: str | None = Field("api", description="来源", examples=["12345"])
+    title: str | None = None
+    text: str = Field(examples=[_TEXT])
+    received_at: str | None = Field(None, description="收到时间，不带时区按北京时间", examples=["2024-05-06 09:30:00"])
+    district: str | None = None
+    address: str | None = None
+    submitter: SubmitterIn | None = None
+
+
+def _items(model: type[BaseModel]) -> Any:
+    schema = model.model_json_schema()
+    schema.pop("$defs", None)
+    return Annotated[Any, WithJsonSchema(schema)]
+
+
+class ClassifyRequest(Strict):
+    """一批待分类的材料。"""
+
+    items: list[_items(ClassifyItem)]  # type: ignore[valid-type]
+
+
+class SubmissionsRequest(Strict):
+    """一批待登记的材料。"""
+
+    items: list[_items(SubmissionItem)]  # type: ignore[valid-type]
+
+
+class SimilarRequest(Strict):
+    """查找与一段文字相似的已登记材料。"""
+
+    text: Any = Field(description="正文", json_schema_extra={"type": "string", "examples": [_TEXT]})
+    title: Any = Field(None, description="标题", json_schema_extra={"type": "string"})
+    limit: int = Field(10, ge=1, le=100, description="返回条数")
+
+
+class ThemeScoreOut(BaseModel):
+    """主题及其概率。"""
+
+    theme: str = Field(examples=["ecology"])
+    probability: float
+
+
+class MatterScoreOut(BaseModel):
+    """细类、所属主题及其概率。"""
+
+    matter: str = Field(examples=["fumes_odour"])
+    theme: str
+    probability: float
+
+
+class SpanOut(BaseModel):
+    """原文中的一段；偏移按 Unicode 码点计。"""
+
+    field: Literal["title", "text"]
+    start: int
+    end: int
+    text: str
+    label: str
+    canonical: str | None = None
+    district: str | None = None
+
+
+class EvidenceOut(BaseModel):
+    """证据：去掉这一段，theme 的对数几率减少 weight。"""
+
+    field: Literal["title", "text"]
+    start: int
+    end: int
+    text: str
+    theme: str
+    weight: float
+
+
+class UrgentOut(BaseModel):
+    """紧急情形所在的句子。"""
+
+    span: SpanOut
+
+
+class ClassificationOut(BaseModel):
+    """一条材料的分类结果。"""
+
+    id: str | int | None = None
+    primary: str = Field(description="主题；其他为 other", examples=["ecology"])
+    confidence: float = Field(description="主题的概率")
+    decision: Literal["accept", "review"] = Field(description="accept 建议采纳；review 需人工复核")
+    reason: str | None = Field(None, description="需人工复核的原因")
+    matter: str = Field(description="细类", examples=["fumes_odour"])
+    secondary: list[str] = Field(description="次主题，至多两个")
+    themes: list[ThemeScoreOut] = Field(description="全部主题，按概率降序，合计为 1")
+    matters: list[MatterScoreOut] = Field(description="概率最高的五个细类")
+    evidence: list[EvidenceOut]
+    entities: list[SpanOut]
+    pii: list[SpanOut] = Field(description="个人信息所在位置")
+    keywords: list[str]
+    urgent: UrgentOut | None
+    model: str = Field(description="模型名与权重摘要")
+
+
+class ErrorOut(BaseModel):
+    """一条材料的错误。"""
+
+    type: str = Field(examples=["empty"])
+    field: str = Field(examples=["text"])
+    detail: str = Field(examples=["内容为空"])
+
+
+class FailedOut(BaseModel):
+    """没有处理成的一条。"""
+
+    id: str | int | None
+    error: ErrorOut
+
+
+class ClassifyResponse(BaseModel):
+    """与请求同序的结果；没有处理成的一条带 error。"""
+
+    items: list[ClassificationOut | FailedOut]
+
+
+class StoredOutcome(BaseModel):
+    """登记结果：new 新登记，revised 内容有变已更新，unchanged 已有且相同。"""
+
+    id: str | int | None
+    submission_id: int
+    external_id: str
+    outcome: Literal["new", "revised", "unchanged"]
+
+
+class SubmissionsResponse(BaseModel):
+    """与请求同序的登记结果。"""
+
+    items: list[StoredOutcome | FailedOut]
+
+
+class SharedOut(BaseModel):
+    """两段文字中相互对应的句子：a 在查询正文中，b 在已登记材料正文中。"""
+
+    a: tuple[int, int]
+    b: tuple[int, int]
+    a_text: str
+    b_text: str
+    score: float
+
+
+class SimilarOut(BaseModel):
+    """一条相似的已登记材料；个人信息已遮盖。"""
+
+    id: int
+    external_id: str
+    source: str
+    title: str
+    text: str
+    received_at: str | None
+    score: float = Field(description="余弦相似度，-1 到 1")
+    shared: list[SharedOut]
+
+
+class SimilarResponse(BaseModel):
+    """按相似度降序。"""
+
+    items: list[SimilarOut]
+
+
+class StoredOut(BaseModel):
+    """一条已登记的材料；个人信息已遮盖。"""
+
+    id: int
+    source: str
+    external_id: str
+    title: str
+    text: str
+    received_at: str | None
+    district: str | None
+    submitter: SubmitterIn
+    primary: str | None
+    confidence: float | None
+    decision: str | None
+    matter: str | None
+    secondary: list[str] | None
+    model: str | None
+
+
+class EventOut(BaseModel):
+    """一件事：谁、何时、做了什么。"""
+
+    kind: str
+    actor: str
+    at: str
+    detail: dict[str, Any]
+
+
+class StoredDetail(StoredOut):
+    """一条已登记的材料及其经过。"""
+
+    events: list[EventOut]
+
+
+class StoredPage(BaseModel):
+    """一页材料；next 为下一页的 after，没有更多时为 null。"""
+
+    items: list[StoredOut]
+    next: int | None
+
+
+class Problem(BaseModel):
+    """RFC 9457 问题说明。"""
+
+    type: str = Field(examples=["urn:minsheng:problem:invalid-request"])
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, Any]] | None = None

@@ -1,0 +1,393 @@
+"""The store: submissions, their vectors and analyses, and an append-only list of events, in one SQLite file.
+
+Identity is (source, external_id), never the content: two citizens who write the same sentence are two submissions.
+Writers take the database's lock at once (``BEGIN IMMEDIATE``), so two processes wait for each other and lose nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from nlp.contracts import FloatArray
+from nlp.errors import MinshengError
+
+Outcome = Literal["new", "revised", "unchanged"]
+
+metadata = sa.MetaData()
+_OFFICE = ("office_id", sa.String(64))
+submissions = sa.Table(
+    "submissions",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("source", sa.String(100), nullable=False),
+    sa.Column("external_id", sa.String(200), nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("received_at", sa.String(32)),
+    sa.Column("district", sa.String(100)),
+    sa.Column("address", sa.Text),
+    sa.Column("submitter_name", sa.String(200)),
+    sa.Column("submitter_phone", sa.String(100)),
+    sa.Column("submitter_party", sa.String(100)),
+    sa.Column("submitter_sector", sa.String(100)),
+    sa.Column("submitter_kind", sa.String(100)),
+    sa.Column("content_sha256", sa.String(64), nullable=False),
+    sa.Column("stored_at", sa.String(32), nullable=False),
+    sa.UniqueConstraint("office_id", "source", "external_id"),
+)
+vectors = sa.Table(
+    "vectors",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("encoder_id", sa.String(64), primary_key=True),
+    sa.Column("vector", sa.LargeBinary, nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+)
+analyses = sa.Table(
+    "analyses",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("model", sa.String(100), nullable=False),
+    sa.Column("primary_theme", sa.String(100), nullable=False),
+    sa.Column("matter", sa.String(100), nullable=False),
+    sa.Column("confidence", sa.Float, nullable=False),
+    sa.Column("decision", sa.String(10), nullable=False),
+    sa.Column("result", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+)
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("submission_id", sa.Integer, nullable=False),
+    sa.Column("kind", sa.String(30), nullable=False),
+    sa.Column("actor", sa.String(100), nullable=False),
+    sa.Column("at", sa.String(32), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+)
+
+
+class StoreError(MinshengError):
+    """The database cannot be opened, read or written; the message names it."""
+
+
+@dataclass(frozen=True)
+class Submitter:
+    """Who raised it. ``kind``: 市民, 委员, 单位 …; ``sector``: 界别."""
+
+    name: str | None = None
+    phone: str | None = None
+    party: str | None = None
+    sector: str | None = None
+    kind: str | None = None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A submission as received. ``received_at`` is ISO 8601 with offset, or None."""
+
+    source: str
+    external_id: str
+    text: str
+    title: str = ""
+    received_at: str | None = None
+    district: str | None = None
+    address: str | None = None
+    submitter: Submitter = field(default_factory=Submitter)
+
+    def sha256(self) -> str:
+        """Of everything received: equal means nothing has changed."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the machine said of a submission: ``result`` is the whole answer of ``classify`` as plain data."""
+
+    model: str
+    primary: str
+    matter: str
+    confidence: float
+    decision: str
+    result: dict[str, Any]
+    vector: FloatArray
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A stored submission with its number and its analysis (None only while it is being stored)."""
+
+    id: int
+    submission: Submission
+    analysis: dict[str, Any] | None
+
+
+class Store:
+    """One office's view of a database. Safe to share between threads; each call is one transaction."""
+
+    def __init__(self, url: str, office_id: str) -> None:
+        self.url = url
+        self.office_id = office_id
+        self._engine = _engine(url)
+        with self._errors():
+            _upgrade(self._engine)
+
+    def close(self) -> None:
+        """Return all connections."""
+        self._engine.dispose()
+
+    def outcome(self, submission: Submission) -> Outcome:
+        """What storing this submission would do."""
+        with self._reading() as connection:
+            known = self._known(connection, submission)
+        if known is None:
+            return "new"
+        return "unchanged" if known.content_sha256 == submission.sha256() else "revised"
+
+    def add(
+        self, batch: Sequence[tuple[Submission, Analysis | None]], encoder_id: str, actor: str
+    ) -> list[tuple[int, Outcome]]:
+        """Store a batch in one transaction; (id, outcome) for each, in order.
+
+        Only an unchanged submission may come without its analysis.
+        """
+        with self._writing() as connection:
+            return [self._add(connection, submission, analysis, encoder_id, actor) for submission, analysis in batch]
+
+    def count(self) -> int:
+        """Number of stored submissions."""
+        with self._reading() as connection:
+            query = sa.select(sa.func.count()).select_from(submissions).where(self._mine(submissions))
+            return int(connection.execute(query).scalar_one())
+
+    def get(self, number: int) -> Stored | None:
+        """One submission by its number."""
+        found = self.get_many([number])
+        return found[0] if found else None
+
+    def get_many(self, numbers: Sequence[int]) -> list[Stored]:
+        """Submissions by number, in the order given; unknown ones are left out."""
+        found = {s.id: s for s in self._select(submissions.c.id.in_(numbers))}
+        return [found[number] for number in numbers if number in found]
+
+    def page(
+        self, *, after: int = 0, limit: int = 50, theme: str | None = None, source: str | None = None
+    ) -> list[Stored]:
+        """Submissions numbered above ``after``, ascending, optionally of one theme or source."""
+        conditions = [submissions.c.id > after]
+        if theme:
+            conditions.append(analyses.c.primary_theme == theme)
+        if source:
+            conditions.append(submissions.c.source == source)
+        return list(self._select(sa.and_(*conditions), limit))
+
+    def history(self, number: int) -> list[dict[str, Any]]:
+        """The events of a submission, oldest first."""
+        with self._reading() as connection:
+            query = sa.select(events).where(self._mine(events), events.c.submission_id == number).order_by(events.c.id)
+            return [
+                {"kind": row.kind, "actor": row.actor, "at": row.at, "detail": json.loads(row.detail)}
+                for row in connection.execute(query)
+            ]
+
+    def vectors(self, encoder_id: str) -> tuple[list[int], FloatArray]:
+        """Numbers and base vectors float32 (n, d) of all submissions, by number."""
+        with self._reading() as connection:
+            query = (
+                sa.select(vectors.c.submission_id, vectors.c.vector)
+                .where(self._mine(vectors), vectors.c.encoder_id == encoder_id)
+                .order_by(vectors.c.submission_id)
+            )
+            rows = connection.execute(query).all()
+        if not rows:
+            return [], np.zeros((0, 0), dtype=np.float32)
+        matrix = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f4").reshape(len(rows), -1)
+        return [row.submission_id for row in rows], matrix
+
+    def stamp(self) -> int:
+        """The number of the last event: unchanged means that nothing was stored or changed since."""
+        with self._reading() as connection:
+            return int(connection.execute(sa.select(sa.func.max(events.c.id)).where(self._mine(events))).scalar() or 0)
+
+    def _add(
+        self,
+        connection: sa.Connection,
+        submission: Submission,
+        analysis: Analysis | None,
+        encoder_id: str,
+        actor: str,
+    ) -> tuple[int, Outcome]:
+        known = self._known(connection, submission)
+        digest = submission.sha256()
+        if known is not None and known.content_sha256 == digest:
+            return known.id, "unchanged"
+        if analysis is None:  # another process revised it between the look and the write
+            raise StoreError(f"{submission.source} {submission.external_id} 刚被其他程序改动，请重试")
+        row = {**_row(submission), "content_sha256": digest, "stored_at": _now()}
+        if known is None:
+            number = self._next(connection, submissions)
+            connection.execute(submissions.insert().values(office_id=self.office_id, id=number, **row))
+            self._event(connection, number, "received", actor, {"source": submission.source})
+        else:
+            number = known.id
+            mine = self._mine(submissions), submissions.c.id == number
+            connection.execute(submissions.update().where(*mine).values(**row))
+            for table in (vectors, analyses):
+                connection.execute(table.delete().where(self._mine(table), table.c.submission_id == number))
+            self._event(connection, number, "revised", actor, {"before": known.content_sha256, "after": digest})
+        key = {"office_id": self.office_id, "submission_id": number}
+        blob = analysis.vector.astype("<f4").tobytes()
+        connection.execute(vectors.insert().values(**key, encoder_id=encoder_id, vector=blob))
+        connection.execute(
+            analyses.insert().values(
+                **key,
+                model=analysis.model,
+                primary_theme=analysis.primary,
+                matter=analysis.matter,
+                confidence=analysis.confidence,
+                decision=analysis.decision,
+                result=json.dumps(analysis.result, ensure_ascii=False),
+            )
+        )
+        self._event(connection, number, "analysed", "machine", {"model": analysis.model, "encoder": encoder_id})
+        return number, "new" if known is None else "revised"
+
+    def _known(self, connection: sa.Connection, submission: Submission) -> Any:
+        query = sa.select(submissions.c.id, submissions.c.content_sha256).where(
+            self._mine(submissions),
+            submissions.c.source == submission.source,
+            submissions.c.external_id == submission.external_id,
+        )
+        return connection.execute(query).one_or_none()
+
+    def _select(self, condition: sa.ColumnElement[bool], limit: int | None = None) -> Iterator[Stored]:
+        query = (
+            sa.select(submissions, analyses.c.result)
+            .outerjoin(
+                analyses,
+                sa.and_(analyses.c.office_id == submissions.c.office_id, analyses.c.submission_id == submissions.c.id),
+            )
+            .where(self._mine(submissions), condition)
+            .order_by(submissions.c.id)
+            .limit(limit)
+        )
+        with self._reading() as connection:
+            rows = connection.execute(query).mappings().all()
+        for row in rows:
+            yield Stored(row["id"], _submission(row), json.loads(row["result"]) if row["result"] else None)
+
+    def _event(self, connection: sa.Connection, number: int, kind: str, actor: str, detail: dict[str, Any]) -> None:
+        connection.execute(
+            events.insert().values(
+                office_id=self.office_id,
+                id=self._next(connection, events),
+                submission_id=number,
+                kind=kind,
+                actor=actor,
+                at=_now(),
+                detail=json.dumps(detail, ensure_ascii=False),
+            )
+        )
+
+    def _next(self, connection: sa.Connection, table: sa.Table) -> int:
+        """The next running number of a table; safe because the writer holds the lock."""
+        query = sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0) + 1).where(self._mine(table))
+        return int(connection.execute(query).scalar_one())
+
+    def _mine(self, table: sa.Table) -> sa.ColumnElement[bool]:
+        return table.c.office_id == self.office_id
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with self._errors(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        writer = self._engine.execution_options(minsheng_write=True)
+        with self._errors(), writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.DatabaseError, sqlite3.DatabaseError) as error:
+            cause = getattr(error, "orig", error)
+            raise StoreError(
+                f"数据库 {self.url} 无法使用：{cause}。应为本程序的数据库文件；如已损坏，请从备份恢复"
+            ) from error
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise StoreError(f"数据库地址 {url!r} 无法识别，应如 sqlite:///minsheng.db") from error
+    if parsed.get_backend_name() != "sqlite":
+        raise StoreError(f"数据库地址 {parsed!s} 不受支持：目前只支持 sqlite:///文件路径")
+    engine = sa.create_engine(parsed, connect_args={"timeout": 30})
+    folder = Path(engine.url.database or "").parent
+    if not folder.is_dir():
+        raise StoreError(f"数据库 {url} 所在的目录 {folder} 不存在")
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # SQLAlchemy's events below begin transactions themselves
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        write = connection.get_execution_options().get("minsheng_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _upgrade(engine: sa.Engine) -> None:
+    """Bring the schema to the newest migration; a no-op where it is there already."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    head = ScriptDirectory.from_config(config).get_current_head()
+    with engine.connect() as connection:
+        if MigrationContext.configure(connection).get_current_revision() == head:
+            return
+    with engine.execution_options(minsheng_write=True).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _row(submission: Submission) -> dict[str, Any]:
+    row = {f.name: getattr(submission, f.name) for f in fields(Submission) if f.name != "submitter"}
+    return row | {f"submitter_{name}": value for name, value in asdict(submission.submitter).items()}
+
+
+def _submission(row: Any) -> Submission:
+    own = {f.name: row[f.name] for f in fields(Submission) if f.name != "submitter"}
+    return Submission(**own, submitter=Submitter(**{f.name: row[f"submitter_{f.name}"] for f in fields(Submitter)}))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
