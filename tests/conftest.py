@@ -1,0 +1,115 @@
+"""Fixtures: a hand-checkable encoder and a small trained model for the service, and the shipped ones for quality."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nlp.contracts import Encoding
+from nlp.corpus import Labelled
+from nlp.document import Analyser
+from nlp.encoder import SentenceEncoder, load_encoder
+from nlp.screening import UrgencyScreen
+from nlp.taxonomy import Taxonomy, load_taxonomy
+from nlp.training import Trained, extract, train
+from service.engine import Models
+from service.settings import ROOT, Settings
+from service.store import Store
+
+REAL = ROOT.parent / "shared" / "real"
+TINY = {
+    "fumes_odour": [
+        "楼下烧烤店油烟很大不敢开窗",
+        "餐馆油烟直排熏得人头疼",
+        "火锅店异味呛人油烟扰民",
+        "油烟管道对着窗户排放",
+    ],
+    "education": [
+        "孩子上小学学位不够怎么办",
+        "学校收补课费家长有意见",
+        "幼儿园入学报名学位紧张",
+        "初中学区划分不公平孩子上学远",
+    ],
+    "roads_municipal": ["路灯坏了晚上黑灯瞎火", "马路坑洼路面破损没人修", "井盖松动路面塌陷", "路灯不亮人行道破损"],
+    "no_content": ["测试", "你好领导辛苦了", "在吗", "谢谢领导"],
+}
+
+
+class CharacterEncoder:
+    """A character is a fixed pseudo-random vector of its own; a text is the mean of its characters."""
+
+    encoder_id = "characters"
+    dimension = 32
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        return [self._encode(text) for text in texts]
+
+    def _encode(self, text: str) -> Encoding:
+        tokens = np.stack([self._character(c) for c in text]).astype(np.float32)
+        mean = tokens.mean(axis=0)
+        norm = float(np.linalg.norm(mean))
+        spans = np.array([(i, i + 1) for i in range(len(text))], dtype=np.int64)
+        return Encoding((mean / norm).astype(np.float32), tokens, spans, 1 / (len(text) * norm))
+
+    def _character(self, character: str) -> np.ndarray:
+        seed = int.from_bytes(hashlib.sha256(character.encode()).digest()[:4], "big")
+        return np.random.default_rng(seed).normal(size=self.dimension)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    if not REAL.is_dir():
+        pytest.skip("real data not present beside the project")
+    return REAL
+
+
+@pytest.fixture(scope="session")
+def taxonomy() -> Taxonomy:
+    return load_taxonomy(ROOT / "corpora" / "taxonomy" / "taxonomy.toml")
+
+
+@pytest.fixture(scope="session")
+def analyser() -> Analyser:
+    return Analyser(ROOT / "corpora")
+
+
+@pytest.fixture(scope="session")
+def tiny_items() -> list[Labelled]:
+    return [
+        Labelled(f"{label}-{i}", "", text, label, secondary=("urban",) if label == "fumes_odour" and i < 2 else ())
+        for label, texts in TINY.items()
+        for i, text in enumerate(texts)
+    ]
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_items: list[Labelled], analyser: Analyser, taxonomy: Taxonomy) -> Trained:
+    features = extract(tiny_items, analyser, CharacterEncoder(), lambda *_: None)
+    return train(tiny_items, features, taxonomy, "tiny", lambda *_: None)
+
+
+@pytest.fixture(scope="session")
+def models(tiny: Trained, analyser: Analyser, taxonomy: Taxonomy) -> Models:
+    urgency = UrgencyScreen(ROOT / "corpora" / "screening" / "urgent.tsv")
+    return Models(analyser, CharacterEncoder(), tiny.model, taxonomy, urgency)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(database_url=f"sqlite:///{tmp_path / 'test.db'}")
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    opened = Store(settings.database_url, settings.office_id)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def encoder() -> SentenceEncoder:
+    return load_encoder(ROOT / "models" / "encoder")
