@@ -48,7 +48,11 @@ def save_artefact(
     vocabulary: list[str],
     extra: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a model folder; ``extra`` maps further file names to their text. Replaces an older folder at ``target``."""
+    """Write a model folder; ``extra`` maps further file names to their text.
+
+    Replaces an older model of the same task at ``target``; anything else there is refused (see ``check_target``).
+    """
+    check_target(target, str(meta["task"]))
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".saving-"))
     try:
@@ -59,11 +63,32 @@ def save_artefact(
         files = {path.name: _sha256(path.read_bytes()) for path in sorted(staging.iterdir())}
         papers = {"format": FORMAT, **meta, "files": files}
         _write(staging / META, json.dumps(papers, ensure_ascii=False, indent=2))
-        staging.chmod(0o755)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(staging, target)
+        replace_folder(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def check_target(target: Path, task: str) -> None:
+    """Refuse to write a model over anything but an empty folder or a model of the same task: ArtefactMismatch."""
+    if target.is_dir() and not any(target.iterdir()):
+        return
+    if target.exists() and not (
+        target.is_dir() and (target / META).is_file() and _read_meta(target / META)["task"] == task
+    ):
+        raise ArtefactMismatch(target, f"这里已有别的内容，不会覆盖；请给出新的目录，或用途同为 {task} 的模型目录")
+
+
+def replace_folder(staging: Path, target: Path) -> None:
+    """Put a finished folder in place of ``target``; the old one goes only after the new one stands."""
+    staging.chmod(0o755)
+    for path in staging.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    retired = target.with_name(f".{target.name}-retired")
+    shutil.rmtree(retired, ignore_errors=True)
+    if target.exists():
+        os.replace(target, retired)
+    os.replace(staging, target)
+    shutil.rmtree(retired, ignore_errors=True)
 
 
 def load_artefact(path: Path, task: str) -> Artefact:

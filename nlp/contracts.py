@@ -56,6 +56,14 @@ class Encoding:
     spans: IntArray
     scale: float
 
+    def sums(self, stretches: Sequence[tuple[int, int]]) -> FloatArray:
+        """float32 (len(stretches), dim): the sum of the token states that touch each stretch [start, end)."""
+        totals = np.concatenate([np.zeros((1, self.tokens.shape[1])), np.cumsum(self.tokens, axis=0, dtype=np.float64)])
+        starts, ends = np.array(stretches, dtype=np.int64).reshape(-1, 2).T
+        first = np.searchsorted(self.spans[:, 1], starts, side="right")
+        last = np.searchsorted(self.spans[:, 0], ends, side="left")
+        return np.asarray(totals[np.maximum(last, first)] - totals[first], dtype=np.float32)
+
     def pool(self, start: int, end: int) -> FloatArray:
         """Mean of the token states inside [start, end), L2 = 1; the base vector where no token falls inside."""
         inside = (self.spans[:, 0] < end) & (self.spans[:, 1] > start)

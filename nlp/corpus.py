@@ -36,7 +36,7 @@ def load_corpus(paths: Iterable[Path], label: str = "matter") -> list[Labelled]:
     items = []
     for path in paths:
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8").split("\n")
         except FileNotFoundError:
             raise DataError(path, "找不到语料文件") from None
         except UnicodeDecodeError as error:
@@ -52,15 +52,21 @@ def _item(path: Path, number: int, line: str, label: str) -> Labelled:
             id=str(record["id"]),
             title=record.get("title") or "",
             text=record["text"],
-            label=record[label],
+            label=_label(record, label),
             secondary=tuple(record.get("secondary", ())),
             acceptable=tuple(record.get("also_acceptable", ())),
             group=str(record.get("group") or record["id"]),
         )
     except json.JSONDecodeError as error:
         raise DataError(path, f"不是有效的 JSON：{error}", number) from error
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(path, f"缺少字段 {error}", number) from error
+
+
+def _label(record: dict[str, Any], name: str) -> str:
+    if not isinstance(record[name], str):
+        raise TypeError(f"{name!r}（应为文字）")
+    return str(record[name])
 
 
 def near_duplicate_groups(items: Sequence[Labelled], threshold: float = 0.5) -> list[int]:
@@ -90,7 +96,7 @@ def near_copies(texts: Sequence[str], threshold: float = 0.5) -> list[tuple[int,
     grams = []
     for text in texts:
         bare = regex.sub(r"[\W_]+", "", text)
-        grams.append({bare[k : k + 4] for k in range(len(bare) - 3)} or {bare})
+        grams.append({bare[k : k + 4] for k in range(max(1, len(bare) - 3))} - {""})
     holders: dict[str, list[int]] = {}
     found = []
     for i, mine in enumerate(grams):

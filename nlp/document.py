@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # A listed name this short must coincide with words: 「加强环境」 is not 强环境, 「维修文物」 is not 修文.
 _SHORT_NAME = 3
+_SENTENCE_ENDS = frozenset("。！？!?；;…")
 
 _DATE = regex.compile(
     r"(?:\d{2,4}\s?年(?:\d{1,2}\s?月(?:份|底|初)?(?:\d{1,2}\s?[日号])?)?|\d{1,2}\s?月(?:\d{1,2}\s?[日号]|份|底|初)|"
@@ -122,7 +123,7 @@ class Analyser:
         normalised = normalise(f"{head}\n{body}" if head else body)
         doc = self._pipeline(normalised.text)
         tokens = tuple(_tokens(doc))
-        sentences = tuple(_trimmed(doc.text, s.start_char, s.end_char) for s in doc.sents if s.text.strip())
+        sentences = tuple(_sentences(doc))
         bare = Document(head, body, normalised, tokens, sentences, (), ())
         personal = list(find_pii(doc.text))
         found = self._entities(doc, personal)
@@ -200,9 +201,25 @@ def _tokens(doc: Doc) -> Iterator[Token]:
             yield Token(token.whitespace_, end, end + 1)
 
 
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+def _sentences(doc: Doc) -> Iterator[tuple[int, int]]:
+    """Stretches up to and with their closing marks, without white space around them.
+
+    Not spaCy's sentencizer: its tokenizer joins a line break with the indent after it, which no list of marks meets.
+    """
+    start, closing = 0, False
+    for token in doc:
+        mark, blank = token.text in _SENTENCE_ENDS, token.text.isspace()
+        if closing and not mark and not blank:
+            yield from _trimmed(doc.text, start, token.idx)
+            start, closing = token.idx, False
+        closing = closing or mark or (blank and "\n" in token.text)
+    yield from _trimmed(doc.text, start, len(doc.text))
+
+
+def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     stretch = text[start:end]
-    return start + len(stretch) - len(stretch.lstrip()), end - len(stretch) + len(stretch.rstrip())
+    if stretch.strip():
+        yield start + len(stretch) - len(stretch.lstrip()), end - len(stretch) + len(stretch.rstrip())
 
 
 def _pipeline(entries: dict[str, Entry]) -> Language:
@@ -212,7 +229,6 @@ def _pipeline(entries: dict[str, Entry]) -> Language:
     pipeline.max_length = 10_000_000  # there is no parser here, the only component that needs the default bound
     pipeline.tokenizer.segmenter = "jieba"
     pipeline.tokenizer.jieba_seg = _segmenter(entries)
-    pipeline.add_pipe("sentencizer", config={"punct_chars": ["。", "！", "？", "!", "?", "；", ";", "\n", "…"]})
     return pipeline
 
 

@@ -128,7 +128,7 @@ def load_encoder(folder: Path) -> SentenceEncoder:
         raise ArtefactMissing(
             folder, "找不到编码器（应为 sentence-transformers 目录，含 modules.json）；请先执行 make setup"
         )
-    digests = {path.name: file_sha256(path) for path in _weight_files(folder)}
+    digests = {path.relative_to(folder).as_posix(): file_sha256(path) for path in _weight_files(folder)}
     for name, expected in _recorded(folder).items():
         if digests.get(name) != expected:
             actual = digests.get(name, "缺失")
@@ -147,8 +147,12 @@ def load_encoder(folder: Path) -> SentenceEncoder:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    files = [p for p in folder.rglob("*") if p.suffix in {".safetensors", ".bin"} or p.name == "tokenizer.json"]
-    return sorted(files)
+    """Weights and whatever the tokenizer is made of."""
+    return sorted(
+        p
+        for p in folder.rglob("*")
+        if p.suffix in {".safetensors", ".bin", ".model", ".txt"} or p.name == "tokenizer.json"
+    )
 
 
 def _recorded(folder: Path) -> dict[str, str]:

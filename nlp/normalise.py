@@ -72,11 +72,14 @@ def _fold(cluster: str) -> str:
         return "\n"
     if len(cluster) == 1 and unicodedata.category(cluster) in {"Cf", "Cc"} and cluster not in "\n\t":
         return ""
+    if len(cluster) > 1 and cluster[0].isalnum():  # a joiner or selector after a letter or digit only hides it
+        cluster = cluster[0] + "".join(c for c in cluster[1:] if c not in _JOINERS)
     return (
         unicodedata.normalize("NFKC", cluster) if _FOLDED.fullmatch(cluster) and cluster not in _ENCLOSED else cluster
     )
 
 
+_JOINERS = frozenset("\u200c\u200d\ufe0e\ufe0f")
 # Category So, but digits or words to a reader: ㈠ ㊀ 🄀 and their kin would glue to the digits before them.
 _ENCLOSED = frozenset(chr(c) for block in (range(0x2460, 0x2500), range(0x3200, 0x3250), range(0x3280, 0x32C0),
                                            range(0x1F100, 0x1F110)) for c in block)  # fmt: skip

@@ -45,8 +45,16 @@ _RULES: tuple[tuple[str, regex.Pattern[str], Callable[[str], bool]], ...] = (
         regex.compile(r"(?<![0-9A-Za-z])[3-6]\d{3}[ \-]?\d{4}[ \-]?\d{4}[ \-]?\d{4}(?:[ \-]?\d{1,3})?(?![0-9A-Za-z])"),
         lambda s: is_luhn(_digits(s)),
     ),
-    ("MOBILE", regex.compile(r"(?<!\d)(?:(?:\+|00)86[ \-]?)?1[3-9]\d[ \-]?\d{4}[ \-]?\d{4}(?!\d)"), lambda s: True),
-    ("LANDLINE", regex.compile(r"(?<!\d)\(?0(?:10|2\d|[3-9]\d{2})\)?[ \-]?[2-8]\d{6,7}(?!\d)"), lambda s: True),
+    (
+        "MOBILE",
+        regex.compile(r"(?<!\d)(?:(?:\+|00)?86[ \-]?)?1[3-9]\d[ \-.—–－]?\d{4}[ \-.—–－]?\d{4}(?!\d)"),
+        lambda s: True,
+    ),
+    (
+        "LANDLINE",
+        regex.compile(r"(?<!\d)[(（]?0(?:10|2\d|[3-9]\d{2})[)）]?[ \-—–－]{0,2}[2-8]\d{6,7}(?!\d)"),
+        lambda s: True,
+    ),
     (
         "PLATE",
         regex.compile(

@@ -12,6 +12,8 @@ from nlp.document import Document
 # Shorter sentences (greetings, thanks) match everywhere and explain nothing.
 _MIN_SENTENCE = 6
 _MAX_MATCHES = 3
+# Sentences a side: bounds the pairs; the longest are kept, in order.
+_MAX_SENTENCES = 100
 
 
 def nearest(query: FloatArray, keys: Sequence[int], matrix: FloatArray, limit: int) -> list[Neighbour]:
@@ -61,7 +63,9 @@ def matching_sentences(
 def _sentences(document: Document, encoding: Encoding) -> list[tuple[Span, FloatArray]]:
     spans = [(document.span(start, end, "SENTENCE"), encoding.pool(start, end)) for start, end in document.sentences]
     body = [(span, vector) for span, vector in spans if span.field == "text"]
-    return [item for item in body if len(item[0].text) >= _MIN_SENTENCE] or body
+    chosen = [item for item in body if len(item[0].text) >= _MIN_SENTENCE] or body
+    longest = sorted(range(len(chosen)), key=lambda k: -len(chosen[k][0].text))[:_MAX_SENTENCES]
+    return [chosen[k] for k in sorted(longest)]
 
 
 def _containment(a: str, b: str) -> float:

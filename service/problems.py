@@ -13,7 +13,6 @@ from starlette.responses import JSONResponse
 
 from nlp.errors import ArtefactError, DataError, InputError, MinshengError
 from service.engine import QueueFull
-from service.intake import IntakeError
 from service.store import StoreError
 
 MEDIA_TYPE = "application/problem+json"
@@ -26,7 +25,6 @@ TABLE: dict[type[MinshengError], tuple[str, int, str]] = {
     StoreError: ("store-unavailable", 503, "数据库不可用"),
     ArtefactError: ("model-unavailable", 503, "模型不可用"),
     DataError: ("data-unavailable", 503, "词表或分类数据不可用"),
-    IntakeError: ("invalid-file", 422, "文件无法读取"),
 }
 _HTTP = {
     404: ("not-found", "没有找到"),
@@ -50,13 +48,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(MinshengError, _ours)
     app.add_exception_handler(RequestValidationError, _envelope)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unforeseen)
+    app.add_exception_handler(Exception, unforeseen)
 
 
 def _ours(_request: Request, error: Exception) -> JSONResponse:
     entry = next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), None)
     if entry is None:
-        return _unforeseen(_request, error)
+        return unforeseen(_request, error)
     kind, status, title = entry
     detail = "数据库暂时不可用，请联系管理员查看日志" if isinstance(error, StoreError) else str(error)
     if status >= 500:
@@ -79,9 +77,12 @@ def _http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
     kind, title = _HTTP.get(error.status_code, ("http-error", "请求无法完成"))
     detail = error.detail if kind == "not-found" and error.detail != "Not Found" else title
-    return problem(kind, error.status_code, title, detail)
+    response = problem(kind, error.status_code, title, detail)
+    response.headers.update(error.headers or {})
+    return response
 
 
-def _unforeseen(_request: Request, error: Exception) -> JSONResponse:
+def unforeseen(_request: Request, error: Exception) -> JSONResponse:
+    """500 without internals; the trace goes to the log."""
     _LOG.error("unforeseen error", exc_info=error)
     return problem("internal", 500, "内部错误", "服务内部出错，已记入日志")

@@ -12,6 +12,9 @@ from service.engine import Analysed, Similar
 from service.store import Stored
 
 _MAX_ID = 200
+# The columns of an export, in order.
+COLUMNS = ("id", "source", "external_id", "title", "text", "received_at", "district", "address", "submitter", "primary",
+           "confidence", "decision", "matter", "secondary", "model")  # fmt: skip
 # Whom the public record may name in full; everyone else's name is masked.
 _PUBLIC_KINDS = frozenset({"委员", "政协委员", "人大代表", "单位", "党派", "专委会"})
 
@@ -65,18 +68,29 @@ def masked(text: str, field: str, spans: Iterable[Mapping[str, Any]]) -> str:
     return "".join(characters)
 
 
+def _unnamed(text: str, item: Stored) -> str:
+    """``text`` without the submitter's own name, length kept; those who act in public keep theirs."""
+    name = (item.submission.submitter.name or "").strip()
+    if len(name) < 2 or item.submission.submitter.kind in _PUBLIC_KINDS:
+        return text
+    return text.replace(name, name[0] + "*" * (len(name) - 1))
+
+
 def similar(found: Similar) -> dict[str, Any]:
     """A similar stored submission. ``shared`` pairs offsets in the query's text and in the stored text."""
     submission, pii = found.stored.submission, [_span(span) for span in found.document.pii]
-    text = masked(submission.text, "text", pii)
+    text = _unnamed(masked(submission.text, "text", pii), found.stored)
     return {
         "id": found.stored.id,
         "external_id": submission.external_id,
         "source": submission.source,
-        "title": masked(submission.title, "title", pii),
+        "title": _unnamed(masked(submission.title, "title", pii), found.stored),
         "text": text,
         "received_at": submission.received_at,
         "score": round(found.score, 6),
+        # Grading duplicates and naming conflicts is not done yet; the members keep their place.
+        "relation": None,
+        "conflicts": [],
         "shared": [
             {
                 "a": [match.a.start, match.a.end],
@@ -98,15 +112,19 @@ def stored(item: Stored) -> dict[str, Any]:
     if submitter["name"] and submitter["kind"] not in _PUBLIC_KINDS:
         submitter["name"] = submitter["name"][0] + "*" * (len(submitter["name"]) - 1)
     if submitter["phone"]:
-        submitter["phone"] = "*" * max(0, len(submitter["phone"]) - 4) + submitter["phone"][-4:]
+        shown = min(4, len(submitter["phone"]) // 2)
+        submitter["phone"] = (
+            "*" * (len(submitter["phone"]) - shown) + submitter["phone"][len(submitter["phone"]) - shown :]
+        )
     return {
         "id": item.id,
         "source": submission.source,
         "external_id": submission.external_id,
-        "title": masked(submission.title, "title", pii),
-        "text": masked(submission.text, "text", pii),
+        "title": _unnamed(masked(submission.title, "title", pii), item),
+        "text": _unnamed(masked(submission.text, "text", pii), item),
         "received_at": submission.received_at,
         "district": submission.district,
+        "address": submission.address,
         "submitter": submitter,
         **{key: analysis.get(key) for key in ("primary", "confidence", "decision", "matter", "secondary", "model")},
     }

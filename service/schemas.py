@@ -197,7 +197,9 @@ class SimilarOut(BaseModel):
     text: str
     received_at: str | None
     score: float = Field(description="余弦相似度，-1 到 1")
-    shared: list[SharedOut]
+    relation: str | None = Field(description="查重等级；尚未提供，恒为 null")
+    conflicts: list[Any] = Field(description="冲突之处；尚未提供，恒为空")
+    shared: list[SharedOut] = Field(description="相互对应的句子；只给前十条")
 
 
 class SimilarResponse(BaseModel):
@@ -216,6 +218,7 @@ class StoredOut(BaseModel):
     text: str
     received_at: str | None
     district: str | None
+    address: str | None
     submitter: SubmitterIn
     primary: str | None
     confidence: float | None

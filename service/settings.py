@@ -19,6 +19,9 @@ class Settings(BaseSettings):
     encoder: Path = Field(
         default=ROOT / "models" / "encoder", description="编码器目录（任何 sentence-transformers 目录）"
     )
+    encoder_delta: Path = Field(
+        default=ROOT / "models" / "encoder-delta-v1", description="构建编码器时合并的适配增量；目录不存在则不合并"
+    )
     theme_model: Path = Field(default=ROOT / "models" / "themes-v1", description="主题模型目录")
     corpora: Path = Field(default=ROOT / "corpora", description="词表、地名表与主题分类所在目录")
     office_id: str = Field(default="default", min_length=1, max_length=64, description="单位代号，写入每一条记录")

@@ -25,66 +25,9 @@ from alembic.script import ScriptDirectory
 
 from nlp.contracts import FloatArray
 from nlp.errors import MinshengError
+from service.tables import analyses, events, submissions, vectors
 
 Outcome = Literal["new", "revised", "unchanged"]
-
-metadata = sa.MetaData()
-_OFFICE = ("office_id", sa.String(64))
-submissions = sa.Table(
-    "submissions",
-    metadata,
-    sa.Column(*_OFFICE, primary_key=True),
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("source", sa.String(100), nullable=False),
-    sa.Column("external_id", sa.String(200), nullable=False),
-    sa.Column("title", sa.Text, nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.Column("received_at", sa.String(32)),
-    sa.Column("district", sa.String(100)),
-    sa.Column("address", sa.Text),
-    sa.Column("submitter_name", sa.String(200)),
-    sa.Column("submitter_phone", sa.String(100)),
-    sa.Column("submitter_party", sa.String(100)),
-    sa.Column("submitter_sector", sa.String(100)),
-    sa.Column("submitter_kind", sa.String(100)),
-    sa.Column("content_sha256", sa.String(64), nullable=False),
-    sa.Column("stored_at", sa.String(32), nullable=False),
-    sa.UniqueConstraint("office_id", "source", "external_id"),
-)
-vectors = sa.Table(
-    "vectors",
-    metadata,
-    sa.Column(*_OFFICE, primary_key=True),
-    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("encoder_id", sa.String(64), primary_key=True),
-    sa.Column("vector", sa.LargeBinary, nullable=False),
-    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
-)
-analyses = sa.Table(
-    "analyses",
-    metadata,
-    sa.Column(*_OFFICE, primary_key=True),
-    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("model", sa.String(100), nullable=False),
-    sa.Column("primary_theme", sa.String(100), nullable=False),
-    sa.Column("matter", sa.String(100), nullable=False),
-    sa.Column("confidence", sa.Float, nullable=False),
-    sa.Column("decision", sa.String(10), nullable=False),
-    sa.Column("result", sa.Text, nullable=False),
-    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
-)
-events = sa.Table(
-    "events",
-    metadata,
-    sa.Column(*_OFFICE, primary_key=True),
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("submission_id", sa.Integer, nullable=False),
-    sa.Column("kind", sa.String(30), nullable=False),
-    sa.Column("actor", sa.String(100), nullable=False),
-    sa.Column("at", sa.String(32), nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
-    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
-)
 
 
 class StoreError(MinshengError):
@@ -201,6 +144,13 @@ class Store:
             conditions.append(submissions.c.source == source)
         return list(self._select(sa.and_(*conditions), limit))
 
+    def everything(self) -> Iterator[Stored]:
+        """All submissions by number, read in pages."""
+        after = 0
+        while page := self.page(after=after, limit=500):
+            yield from page
+            after = page[-1].id
+
     def history(self, number: int) -> list[dict[str, Any]]:
         """The events of a submission, oldest first."""
         with self._reading() as connection:
@@ -223,6 +173,19 @@ class Store:
             return [], np.zeros((0, 0), dtype=np.float32)
         matrix = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f4").reshape(len(rows), -1)
         return [row.submission_id for row in rows], matrix
+
+    def without_vector(self, encoder_id: str) -> list[int]:
+        """Numbers of the submissions that have no vector of this encoder."""
+        there = sa.select(vectors.c.submission_id).where(self._mine(vectors), vectors.c.encoder_id == encoder_id)
+        query = sa.select(submissions.c.id).where(self._mine(submissions), submissions.c.id.not_in(there))
+        with self._reading() as connection:
+            return list(connection.execute(query.order_by(submissions.c.id)).scalars())
+
+    def reanalyse(self, batch: Sequence[tuple[int, Analysis]], encoder_id: str) -> None:
+        """Replace the analyses and vectors of submissions, in one transaction."""
+        with self._writing() as connection:
+            for number, analysis in batch:
+                self._analysed(connection, number, analysis, encoder_id)
 
     def stamp(self) -> int:
         """The number of the last event: unchanged means that nothing was stored or changed since."""
@@ -252,9 +215,14 @@ class Store:
             number = known.id
             mine = self._mine(submissions), submissions.c.id == number
             connection.execute(submissions.update().where(*mine).values(**row))
-            for table in (vectors, analyses):
-                connection.execute(table.delete().where(self._mine(table), table.c.submission_id == number))
             self._event(connection, number, "revised", actor, {"before": known.content_sha256, "after": digest})
+        self._analysed(connection, number, analysis, encoder_id)
+        return number, "new" if known is None else "revised"
+
+    def _analysed(self, connection: sa.Connection, number: int, analysis: Analysis, encoder_id: str) -> None:
+        """Put an analysis in place of what there was for this encoder, and say so."""
+        for table in (vectors, analyses):
+            connection.execute(table.delete().where(self._mine(table), table.c.submission_id == number))
         key = {"office_id": self.office_id, "submission_id": number}
         blob = analysis.vector.astype("<f4").tobytes()
         connection.execute(vectors.insert().values(**key, encoder_id=encoder_id, vector=blob))
@@ -270,7 +238,6 @@ class Store:
             )
         )
         self._event(connection, number, "analysed", "machine", {"model": analysis.model, "encoder": encoder_id})
-        return number, "new" if known is None else "revised"
 
     def _known(self, connection: sa.Connection, submission: Submission) -> Any:
         query = sa.select(submissions.c.id, submissions.c.content_sha256).where(
@@ -333,10 +300,12 @@ class Store:
         try:
             yield
         except (sa.exc.DatabaseError, sqlite3.DatabaseError) as error:
-            cause = getattr(error, "orig", error)
-            raise StoreError(
-                f"数据库 {self.url} 无法使用：{cause}。应为本程序的数据库文件；如已损坏，请从备份恢复"
-            ) from error
+            cause = str(getattr(error, "orig", error))
+            damaged = any(sign in cause for sign in ("not a database", "malformed", "no such table", "corrupt"))
+            advice = (
+                "应为本程序的数据库文件；如已损坏，请从备份恢复" if damaged else "请检查磁盘空间与文件权限，或稍后再试"
+            )
+            raise StoreError(f"数据库 {self.url} 无法使用：{cause}。{advice}") from error
 
 
 def _engine(url: str) -> sa.Engine:
@@ -346,8 +315,10 @@ def _engine(url: str) -> sa.Engine:
         raise StoreError(f"数据库地址 {url!r} 无法识别，应如 sqlite:///minsheng.db") from error
     if parsed.get_backend_name() != "sqlite":
         raise StoreError(f"数据库地址 {parsed!s} 不受支持：目前只支持 sqlite:///文件路径")
-    engine = sa.create_engine(parsed, connect_args={"timeout": 30})
-    folder = Path(engine.url.database or "").parent
+    engine = sa.create_engine(parsed, connect_args={"timeout": 30}, hide_parameters=True)
+    if parsed.database in {None, "", ":memory:"}:
+        raise StoreError(f"数据库地址 {url!r} 没有文件名，应如 sqlite:///minsheng.db")
+    folder = Path(parsed.database or "").parent
     if not folder.is_dir():
         raise StoreError(f"数据库 {url} 所在的目录 {folder} 不存在")
 

@@ -49,9 +49,9 @@ def test_soft_ceilings_and_docstrings(path: Path) -> None:
 
 def test_nothing_names_a_machine_or_a_registry() -> None:
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         capture_output=True, text=True, check=True, cwd=ROOT,
-    ).stdout.split()  # fmt: skip
+    ).stdout.split("\0")  # fmt: skip
     forbidden = [
         bytes(word, "ascii") for word in ("/" + "work/", "/" + "root/", "pypi" + ".org", "files.python" + "hosted")
     ]

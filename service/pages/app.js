@@ -117,6 +117,7 @@ async function analyse(event) {
   event.preventDefault();
   const title = $("title").value, text = $("text").value;
   const button = document.querySelector("button[type=submit]");
+  if (button.disabled) return;  // Ctrl+Enter while the last one is still running
   button.disabled = true;
   $("error").hidden = true;
   try {
@@ -130,6 +131,7 @@ async function analyse(event) {
   } catch (error) {
     $("error").textContent = `未能完成：${error.message}`;
     $("error").hidden = false;
+    $("similar").replaceChildren();
   } finally {
     button.disabled = false;
   }

@@ -77,6 +77,12 @@ def test_traditional_text_is_recognised_and_offsets_point_into_it(analyser: Anal
     assert "路燈" in _labels(analyser(text))
 
 
+def test_sentences_end_at_line_breaks_with_indents(analyser: Analyser) -> None:
+    document = analyser("尊敬的领导：\n\n　　路灯坏了半个月！！\n　　请尽快修。谢谢")
+    text = document.normalised.text
+    assert [text[a:b] for a, b in document.sentences] == ["尊敬的领导：", "路灯坏了半个月！！", "请尽快修。", "谢谢"]
+
+
 def test_title_and_text_keep_their_own_offsets(analyser: Analyser) -> None:
     document = analyser("南明河发黑发臭", "观山湖区")
     assert [(e.field, e.start, e.text) for e in document.entities if e.label == "PLACE"] == [

@@ -26,6 +26,7 @@ TEXT = st.text(
         ("a\r\nb\rc", "a\nb\nc"),
         ("零\u200b宽\ufeff字符", "零宽字符"),
         ("👨\u200d👩\u200d👧", "👨\u200d👩\u200d👧"),
+        ("138\u200d1234", "1381234"),  # a joiner between digits only hides them
         ("", ""),
     ],
 )

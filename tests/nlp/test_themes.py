@@ -60,7 +60,7 @@ def test_moving_a_matter_moves_its_probability_without_retraining(
     before = _classify(tiny.model, analyser, "烧烤店油烟不敢开窗")
     moved = tuple(replace(m, theme="livelihood") if m.id == "fumes_odour" else m for m in taxonomy.matters)
     model = ThemeModel(
-        replace(taxonomy, matters=moved), tiny.model.matters, tiny.model._vocabulary, tiny.model.parameters, "moved"
+        replace(taxonomy, matters=moved), tiny.model.matters, tiny.model.vocabulary, tiny.model.parameters, "moved"
     )
     after = _classify(model, analyser, "烧烤店油烟不敢开窗")
     assert (before.primary, after.primary) == ("ecology", "livelihood")
@@ -96,7 +96,7 @@ def test_doubt_says_between_which(tiny: Trained, analyser: Analyser) -> None:
     sceptic = ThemeModel(
         tiny.model.taxonomy,
         tiny.model.matters,
-        tiny.model._vocabulary,
+        tiny.model.vocabulary,
         replace(tiny.model.parameters, accept_threshold=1.1),
         "sceptic",
     )

@@ -3,12 +3,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import uvicorn
+from openpyxl import load_workbook
 
 from nlp.taxonomy import load_taxonomy
 from nlp.themes import load_theme_model
@@ -97,8 +99,13 @@ def test_export_and_similar_find_what_was_imported(run: Run, tmp_path: Path) -> 
 
     table = tmp_path / "out.csv"
     assert run("export", "--format", "csv", "--out", table)[0] == 0
-    with table.open(encoding="utf-8", newline="") as stream:
+    assert table.read_bytes().startswith(b"\xef\xbb\xbf")  # or Excel takes it for GBK
+    with table.open(encoding="utf-8-sig", newline="") as stream:
         assert next(csv.DictReader(stream))["title"] == "'=cmd()"  # no formula reaches the spreadsheet
+    assert run("export", "--format", "xlsx", "--out", tmp_path / "out.xlsx")[0] == 0
+    rows = list(load_workbook(tmp_path / "out.xlsx").worksheets[0].iter_rows(values_only=True))
+    assert [row[2] for row in rows] == ["external_id", "A", "B"]
+    assert rows[1][3] == "'=cmd()"
 
     code, out, _ = run("similar", "门口路灯坏了", "--limit", "1", "--format", "json")
     [item] = json.loads(out)["items"]
@@ -120,6 +127,9 @@ def test_similar_on_an_empty_store_says_so(run: Run) -> None:
         (["classify", "none.jsonl"], "none.jsonl：文件无法读取"),
         (["import", "none.csv"], "none.csv：文件无法读取"),
         (["import", "none.docx"], "无法识别的文件类型 '.docx'"),
+        (["import", "none.csv", "--rejects", "/no/such/r.csv"], "目录 /no/such 不存在"),
+        (["export", "--out", "/no/such/x.csv"], "目录 /no/such 不存在"),
+        (["export", "--format", "xlsx"], "xlsx 不能写到标准输出"),
         (["similar", " "], "text：内容为空"),
         (["serve", "--host", "0.0.0.0"], "未设置访问密钥，只能监听本机地址"),
         (["evaluate", "themes", "none.jsonl"], "找不到语料文件"),
@@ -188,17 +198,31 @@ def test_bad_training_rows_are_named(
     assert not (tmp_path / "m").exists()
 
 
-def test_train_with_an_own_taxonomy_carries_it_along(run: Run, tmp_path: Path) -> None:
+def test_train_with_an_own_taxonomy_carries_it_along(run: Run, tmp_path: Path, models: Models) -> None:
     taxonomy, data, out = tmp_path / "t.toml", tmp_path / "d.jsonl", tmp_path / "own"
-    entries = "".join(f'[[matters]]\nid = "{label}"\nname = "{label}"\ntheme = "all"\n' for label in TINY)
-    taxonomy.write_text(f'version = "1"\n[[themes]]\nid = "all"\nname = "全部"\n{entries}', encoding="utf-8")
+    themes = dict(zip(TINY, ["one", "two", "two", "one"], strict=True))
+    heads = "".join(f'[[themes]]\nid = "{t}"\nname = "{t}"\n' for t in ("one", "two"))
+    entries = "".join(f'[[matters]]\nid = "{m}"\nname = "{m}"\ntheme = "{t}"\n' for m, t in themes.items())
+    taxonomy.write_text(f'version = "1"\n{heads}{entries}', encoding="utf-8")
     records = [
         {"id": f"{label}{i}", "text": t, "matter": label} for label, ts in TINY.items() for i, t in enumerate(ts)
     ]
     data.write_text("\n".join(json.dumps(r) for r in records), encoding="utf-8")
     assert run("train", "themes", "--data", data, "--taxonomy", taxonomy, "--out", out)[0] == 0
     shipped = load_taxonomy(ROOT / "corpora" / "taxonomy" / "taxonomy.toml")
-    assert load_theme_model(out, shipped, "characters").themes == ("all",)
+    model = load_theme_model(out, shipped, "characters")
+    assert model.themes == ("one", "two")
+    document = models.analyser("烧烤店油烟不敢开窗")
+    answer = model.classify(document, models.encoder.encode([document.normalised.text])[0])
+    assert (answer.primary, answer.matter) == ("one", "fumes_odour")
+    # The output folder is only ever replaced by a model of the same task.
+    assert run("train", "themes", "--data", data, "--taxonomy", taxonomy, "--out", out)[0] == 0
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "notes.txt").write_text("keep")
+    code, _, err = run("train", "themes", "--data", data, "--out", tmp_path / "precious")
+    assert code == 2
+    assert "这里已有别的内容，不会覆盖" in err
+    assert (tmp_path / "precious" / "notes.txt").read_text() == "keep"
 
 
 def test_evaluate_writes_json_and_a_page(run: Run, tmp_path: Path) -> None:
@@ -228,13 +252,19 @@ def test_evaluate_refuses_labels_the_model_does_not_know(run: Run, tmp_path: Pat
 
 
 def test_serve_starts_on_loopback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[dict[str, object]] = []
-    monkeypatch.setattr(uvicorn, "run", lambda app, **options: started.append(options))
-    code, _, err = run("serve", "--port", "8123")
+    bound: list[tuple[str, int]] = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: bound.append(sockets[0].getsockname()))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.listen()
+        code, _, err = run("serve", "--port", port)
+        assert code == 2
+        assert f"无法监听 127.0.0.1:{port}" in err
+    code, _, err = run("serve", "--port", port)
     assert code == 0
-    assert started[0]["host"] == "127.0.0.1"
-    assert started[0]["port"] == 8123
-    assert "http://127.0.0.1:8123" in err
+    assert bound == [("127.0.0.1", port)]
+    assert f"http://127.0.0.1:{port}" in err
 
 
 def test_models_verify_and_list(run: Run) -> None:
@@ -255,3 +285,57 @@ def test_a_missing_model_exits_2(
         cli.main()
     assert stop.value.code == 2
     assert "找不到编码器" in capsys.readouterr().err
+
+
+def test_the_same_id_twice_in_one_file_ends_as_the_last_row_says(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    first, second = {"external_id": "A", "text": LAMP}, {"external_id": "A", "text": LAMP + "了"}
+    path.write_text(json.dumps(first), encoding="utf-8")
+    assert run("import", path)[0] == 0
+    path.write_text("\n".join(json.dumps(r) for r in (second, first)), encoding="utf-8")
+    code, out, _ = run("import", path)
+    assert code == 0
+    assert _lines(out)[0]["revised"] == 2
+    assert json.loads(run("export")[1])["text"] == LAMP
+
+
+def test_after_a_change_of_encoder_reindex_is_asked_for_and_helps(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"external_id": "A", "text": LAMP}), encoding="utf-8")
+    assert run("import", path)[0] == 0
+    monkeypatch.setattr(CharacterEncoder, "encoder_id", "another")
+    for command in (["similar", LAMP], ["serve"], ["import", path]):
+        code, _, err = run(*command)
+        assert code == 2
+        assert "请先执行 minsheng reindex" in err
+    assert _lines(run("reindex")[1]) == [{"reindexed": 1}]
+    assert "A" in run("similar", LAMP)[1]
+
+
+def test_odd_bytes_on_stdin(run: Run) -> None:
+    line = json.dumps({"id": 1, "text": LAMP}, ensure_ascii=False)
+    for content in (line.encode("utf-8-sig"), line.encode("gb18030"), line.replace("小", "\u2028").encode()):
+        code, out, _ = run("classify", "-", stdin=content)
+        assert (code, len(_lines(out))) == (0, 1)
+    code, out, _ = run("classify", "-", stdin=b"[" * 100_000 + b"\n" + line.encode())
+    assert code == 1
+    assert ["error" in a for a in _lines(out)] == [True, False]
+
+
+def test_a_file_of_bad_rows_only_reports_each(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("{\n[1]\n", encoding="utf-8")
+    code, out, err = run("import", path)
+    assert code == 1
+    assert _lines(out)[0]["rejected"] == 2
+    assert "第 1 行未导入" in err
+    assert "第 2 行未导入" in err
+
+
+def test_a_wrong_setting_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINSHENG_MAX_CHARS", "abc")
+    code, _, err = run("export")
+    assert code == 2
+    assert "MINSHENG_MAX_CHARS 无效：'abc'" in err

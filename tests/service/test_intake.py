@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from datetime import datetime
 from pathlib import Path
 
@@ -125,6 +126,8 @@ def test_a_wrong_mapping_is_explained(columns: list[str], given: dict[str, str],
         ("43779.5", "2019-11-10T12:00:00+08:00"),
         (43779, "2019-11-10T00:00:00+08:00"),
         ("2024-05-06T01:30:00Z", "2024-05-06T01:30:00+00:00"),
+        ("20240506", "2024-05-06T00:00:00+08:00"),
+        (20240506.0, "2024-05-06T00:00:00+08:00"),
         ("", None),
         (None, None),
     ],
@@ -133,7 +136,7 @@ def test_dates(value: object, expected: str | None) -> None:
     assert parse_date(value) == expected
 
 
-@pytest.mark.parametrize("value", ["昨天", "2019/13/45", "99999999999", "-5"])
+@pytest.mark.parametrize("value", ["昨天", "2024", "202412", "2019/13/45", "99999999999", "-5"])
 def test_a_bad_date_names_the_field(value: str) -> None:
     with pytest.raises(InputError, match="^received_at：日期无法识别"):
         parse_date(value)
@@ -154,3 +157,21 @@ def test_errors_name_the_field() -> None:
         to_submission(Row(2, {"正文": "好", "编号": "1" * 201}), {"text": "正文", "external_id": "编号"}, None, 100)
     with pytest.raises(InputError, match="^row：应有 4 列"):
         to_submission(Row(2, {}, "应有 4 列"), {"text": "正文"}, None, 100)
+
+
+def test_an_xlsx_that_states_a_wrong_size_loses_no_row(tmp_path: Path) -> None:
+    book = Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in (["编号", "正文"], ["1", "路灯坏了"], ["2", "井盖松动"]):
+        sheet.append(row)
+    book.save(tmp_path / "a.xlsx")
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as before, zipfile.ZipFile(tmp_path / "b.xlsx", "w") as after:
+        for item in before.namelist():
+            after.writestr(item, before.read(item).replace(b'ref="A1:B3"', b'ref="A1"'))
+    assert len(read_rows(tmp_path / "b.xlsx")) == 2
+
+
+def test_empty_cells_beyond_the_header_do_no_harm(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.csv", "编号,正文\n1,路灯坏了,,\n")
+    assert [r.problem for r in read_rows(path)] == [None]

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from service.store import Analysis, Store, StoreError, Submission, Submitter, metadata
+from service.store import Analysis, Store, StoreError, Submission, Submitter
+from service.tables import metadata
 
 ENCODER = "e1"
 

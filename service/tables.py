@@ -1,0 +1,63 @@
+"""The tables of the store. ``office_id`` is part of every key: one database may serve several offices."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+_OFFICE = ("office_id", sa.String(64))
+submissions = sa.Table(
+    "submissions",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("source", sa.String(100), nullable=False),
+    sa.Column("external_id", sa.String(200), nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("received_at", sa.String(32)),
+    sa.Column("district", sa.String(100)),
+    sa.Column("address", sa.Text),
+    sa.Column("submitter_name", sa.String(200)),
+    sa.Column("submitter_phone", sa.String(100)),
+    sa.Column("submitter_party", sa.String(100)),
+    sa.Column("submitter_sector", sa.String(100)),
+    sa.Column("submitter_kind", sa.String(100)),
+    sa.Column("content_sha256", sa.String(64), nullable=False),
+    sa.Column("stored_at", sa.String(32), nullable=False),
+    sa.UniqueConstraint("office_id", "source", "external_id"),
+)
+vectors = sa.Table(
+    "vectors",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("encoder_id", sa.String(64), primary_key=True),
+    sa.Column("vector", sa.LargeBinary, nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+)
+analyses = sa.Table(
+    "analyses",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("model", sa.String(100), nullable=False),
+    sa.Column("primary_theme", sa.String(100), nullable=False),
+    sa.Column("matter", sa.String(100), nullable=False),
+    sa.Column("confidence", sa.Float, nullable=False),
+    sa.Column("decision", sa.String(10), nullable=False),
+    sa.Column("result", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+)
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("submission_id", sa.Integer, nullable=False),
+    sa.Column("kind", sa.String(30), nullable=False),
+    sa.Column("actor", sa.String(100), nullable=False),
+    sa.Column("at", sa.String(32), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+)
