@@ -59,7 +59,9 @@ def _check(name: str, items: list[Labelled], answers: list[Analysed], themes: tu
         for score in answer.classification.themes:
             probabilities[row, themes.index(score.theme)] = score.probability
     scores = score_themes(themes, probabilities, [i.label for i in items], [i.acceptable for i in items]).as_dict()
-    for floor in (f for f in FLOORS["floors"] if f["corpus"] == name):
+    floors = [f for f in FLOORS["floors"] if f["corpus"] == name]
+    assert {f["metric"] for f in floors} >= {"macro_f1", "acceptable", "ece"}
+    for floor in floors:
         value = scores[floor["metric"]]["value"]
         assert scores["n"] == floor["n"]
         better = -1 if floor["metric"] == "ece" else 1
