@@ -9,7 +9,7 @@ matters. Evidence is the change in log-odds when a clause is left out of both re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,11 @@ TASK = "themes"
 TAXONOMY_FILE = "taxonomy.toml"
 _WORD = regex.compile(r"[\p{L}\p{N}]+")
 _CLAUSE = regex.compile(r"[^，。！？!?；;、,\n…：:\s]+")
+# Clauses of courtesy carry no matter; left in, a greeting alone pulls a short message towards “nothing said”.
+_COURTESY = regex.compile(
+    r"(?:尊敬的|敬爱的|亲爱的|各位).{0,12}|.{0,8}[您你]们?好|.{0,2}(?:领导|书记|[省市县区镇乡局厅]长|主任)|"
+    r"(?:非常|十分)?(?:谢谢|感谢).{0,3}|(?:您|领导)?辛苦了|此致|敬礼|祝.{0,2}工作顺利|(?:我的|本人)?(?:联系)?(?:电话|手机).{0,4}[\d\-]{7,}"
+)
 _MAX_CLAUSE = 40
 _CANDIDATE_CLAUSES = 40
 _EVIDENCE = 5
@@ -130,7 +135,7 @@ class ThemeModel:
 
     def classify(self, document: Document, encoding: Encoding) -> Classification:
         """The full answer for one document and its encoding."""
-        located = _located_terms(document)
+        encoding, located = _without_courtesy(document, encoding)
         words = [term for term, _, _ in located]
         features = self._vectorizer.transform([words])
         logits = self._logits(encoding.vector[None], features)
@@ -188,7 +193,8 @@ class ThemeModel:
         self, document: Document, encoding: Encoding, located: list[tuple[str, int, int]], logits: Array, theme: int
     ) -> tuple[Evidence, ...]:
         """The clauses whose removal costs the theme most: removed from the token mean and from the word list."""
-        clauses = _clauses(document)
+        text = document.normalised.text
+        clauses = [(a, b) for a, b in _clauses(document) if not _COURTESY.fullmatch(text[a:b])]
         if not clauses:
             return ()
         removed = encoding.sums(clauses) * np.float32(encoding.scale)
@@ -214,6 +220,19 @@ class ThemeModel:
         log_p = log_softmax(logits, axis=1)
         mine = self._theme_of == theme
         return np.asarray(logsumexp(log_p[:, mine], axis=1) - logsumexp(log_p[:, ~mine], axis=1))
+
+
+def _without_courtesy(document: Document, encoding: Encoding) -> tuple[Encoding, list[tuple[str, int, int]]]:
+    """Encoding and located terms without the clauses of courtesy, unless little else would be left."""
+    located = _located_terms(document)
+    text = document.normalised.text
+    courtesies = [(a, b) for a, b in _clauses(document) if _COURTESY.fullmatch(text[a:b])]
+    kept = [(t, s, e) for t, s, e in located if not any(a <= s < b for a, b in courtesies)]
+    if not courtesies or len(kept) < _MIN_WORDS:
+        return encoding, located
+    rest = encoding.vector - encoding.sums(courtesies).sum(axis=0) * np.float32(encoding.scale)
+    norm = max(float(np.linalg.norm(rest)), 1e-6)
+    return replace(encoding, vector=rest / np.float32(norm), scale=encoding.scale / norm), kept
 
 
 def _clauses(document: Document) -> list[tuple[int, int]]:

@@ -79,6 +79,16 @@ def test_evidence_is_what_its_removal_costs(tiny: Trained, analyser: Analyser) -
     assert kept < answer.confidence
 
 
+def test_courtesy_neither_decides_nor_is_evidence(tiny: Trained, analyser: Analyser) -> None:
+    plain = _classify(tiny.model, analyser, "楼下烧烤店油烟很大，不敢开窗")
+    polite = _classify(tiny.model, analyser, "尊敬的领导您好！楼下烧烤店油烟很大，不敢开窗。谢谢领导！电话13812345678")
+    assert (polite.primary, polite.matter) == (plain.primary, plain.matter)
+    assert polite.confidence == pytest.approx(plain.confidence, abs=0.1)
+    assert {e.text for e in polite.evidence} <= {"楼下烧烤店油烟很大", "不敢开窗"}
+    only = _classify(tiny.model, analyser, "尊敬的领导您好，谢谢领导，辛苦了")  # nothing else is said: it does decide
+    assert only.decision == "review"
+
+
 def test_evidence_of_a_title_points_into_the_title(tiny: Trained, analyser: Analyser) -> None:
     answer = _classify(tiny.model, analyser, "请管管，谢谢", "烧烤店油烟扰民")
     assert (answer.evidence[0].field, answer.evidence[0].text) == ("title", "烧烤店油烟扰民")
