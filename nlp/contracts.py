@@ -17,6 +17,8 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 Field = Literal["title", "text"]
 Decision = Literal["accept", "review"]
+Relation = Literal["duplicate", "related", "unrelated"]
+ConflictKind = Literal["place", "object", "polarity", "number", "time"]
 
 
 @dataclass(frozen=True)
@@ -149,3 +151,28 @@ class SentenceMatch:
     a: Span
     b: Span
     score: float
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """What makes two similar texts two matters: a mention in each that cannot be the same thing."""
+
+    kind: ConflictKind
+    a: Span
+    b: Span
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The grade of two texts: duplicate (建议并案), related (供参阅) or unrelated.
+
+    probabilities: calibrated, (duplicate, related, unrelated), summing to 1; ``relation`` is the most probable.
+    Symmetric: comparing (b, a) gives the same grade with every pair turned round.
+    """
+
+    relation: Relation
+    duplicate: float
+    related: float
+    unrelated: float
+    conflicts: tuple[Conflict, ...]
+    shared: tuple[SentenceMatch, ...]
