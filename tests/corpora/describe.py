@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from pathlib import Path
 
 from service.settings import ROOT
 
@@ -15,7 +16,7 @@ def main() -> None:
         folder = ROOT / "corpora" / name
         paths = sorted(folder.glob("*.jsonl"))
         records = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
-        meta = {
+        meta: dict[str, object] = {
             "records": len(records),
             "themes": dict(sorted(Counter(r["primary"] for r in records).items())),
             "registers": dict(sorted(Counter(r["register"] for r in records).items())),
@@ -25,7 +26,28 @@ def main() -> None:
             "licence": "MIT",
             "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
         }
-        (folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        _write(folder, meta)
+    _describe_pairs()
+
+
+def _describe_pairs() -> None:
+    folder = ROOT / "corpora" / "pairs"
+    meta: dict[str, object] = {"licence": "MIT"}
+    for part in ("train", "heldout"):
+        paths = sorted((folder / part).glob("*.jsonl"))
+        records = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+        meta[part] = {
+            "records": len(records),
+            "relations": dict(sorted(Counter(r["relation"] for r in records).items())),
+            "traps": dict(sorted(Counter(r["trap"] for r in records if r["trap"]).items())),
+            "variations": dict(sorted(Counter(v for r in records for v in r["variation"]).items())),
+            "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
+        }
+    _write(folder, meta)
+
+
+def _write(folder: Path, meta: dict[str, object]) -> None:
+    (folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
