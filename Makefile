@@ -38,7 +38,7 @@ test: setup check
 	$(PYTHON) -m pytest
 
 train: setup
-	$(VENV)/bin/minsheng train themes $(foreach file,$(sort $(wildcard corpora/themes/*.jsonl)),--data $(file)) --out models/themes-v1
+	$(VENV)/bin/minsheng train themes $(foreach file,$(sort $(wildcard corpora/themes/*.jsonl)),--data $(file)) --by-file --out models/themes-v1
 
 evaluate: setup
 	$(PYTHON) bench/evaluate.py

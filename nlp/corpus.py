@@ -19,7 +19,10 @@ _FEW_GRAMS = 5
 class Labelled:
     """A labelled text. ``label`` is what the model predicts (a matter id, or an office's own label).
 
-    ``acceptable`` lists other defensible answers (evaluation only); texts of one ``group`` never part in a split.
+    ``matter`` stands beside a label that is a theme, where the file gives it (evaluation only).
+
+    ``acceptable`` lists other defensible answers (evaluation only); texts of one ``group`` never part in a split, nor,
+    where asked for, texts of one ``writer`` (the file they come from).
     """
 
     id: str
@@ -29,6 +32,8 @@ class Labelled:
     secondary: tuple[str, ...] = ()
     acceptable: tuple[str, ...] = ()
     group: str = ""
+    writer: str = ""
+    matter: str = ""
 
 
 def load_corpus(paths: Iterable[Path], label: str = "matter") -> list[Labelled]:
@@ -56,6 +61,8 @@ def _item(path: Path, number: int, line: str, label: str) -> Labelled:
             secondary=tuple(record.get("secondary", ())),
             acceptable=tuple(record.get("also_acceptable", ())),
             group=str(record.get("group") or record["id"]),
+            writer=path.stem,
+            matter=str(record.get("matter") or ""),
         )
     except json.JSONDecodeError as error:
         raise DataError(path, f"不是有效的 JSON：{error}", number) from error
@@ -69,8 +76,11 @@ def _label(record: dict[str, Any], name: str) -> str:
     return str(record[name])
 
 
-def near_duplicate_groups(items: Sequence[Labelled], threshold: float = 0.5) -> list[int]:
+def near_duplicate_groups(items: Sequence[Labelled], threshold: float = 0.5, *, by_writer: bool = False) -> list[int]:
     """A group number for each item; items share one if they share ``group`` or if their texts are near-copies.
+
+    ``by_writer``: or if one writer wrote them. A model must read people it has never read; folds that part a writer's
+    texts measure how well it knows the writer.
 
     Near-copies: the smaller set of character 4-grams lies to at least ``threshold`` in the larger (containment, Broder
     1997). Groups are the connected components, so no near-copy of a training text is ever in the validation fold.
@@ -85,7 +95,9 @@ def near_duplicate_groups(items: Sequence[Labelled], threshold: float = 0.5) -> 
 
     named: dict[str, int] = {}
     for i, item in enumerate(items):
-        parent[root(i)] = root(named.setdefault(item.group or item.id, i))
+        parent[root(i)] = root(named.setdefault(f"group {item.group or item.id}", i))
+        if by_writer:
+            parent[root(i)] = root(named.setdefault(f"writer {item.writer}", i))
     for i, j, _ in near_copies([item.title + item.text for item in items], threshold):
         parent[root(i)] = root(j)
     return [root(i) for i in range(len(items))]

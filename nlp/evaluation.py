@@ -104,9 +104,6 @@ def score_themes(
         kept = rows[np.argsort(-confidence[rows], kind="stable")][: max(1, round(COVERAGE * len(rows)))]
         return float(fine[kept].mean())
 
-    precision, recall, f1, support = precision_recall_fscore_support(
-        y, predicted, labels=range(len(names)), zero_division=0
-    )
     confusion = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(confusion, (y, predicted), 1)
     return Scores(
@@ -120,11 +117,16 @@ def score_themes(
         threshold=threshold,
         accepted_share=float(accepted.mean()) if accepted is not None else None,
         accepted_error=float(1 - fine[accepted].mean()) if accepted is not None and accepted.any() else None,
-        per_label=tuple(
-            LabelScore(n, float(p), float(r), float(f), int(s))
-            for n, p, r, f, s in zip(names, precision, recall, f1, support, strict=True)
-        ),
+        per_label=label_scores(names, truth, [names[k] for k in predicted]),
         confusion=tuple(tuple(int(c) for c in row) for row in confusion),
+    )
+
+
+def label_scores(labels: Sequence[str], truth: Sequence[str], predicted: Sequence[str]) -> tuple[LabelScore, ...]:
+    """Precision, recall, F1 (0 where undefined) and support of each label, in the order given."""
+    columns = precision_recall_fscore_support(truth, predicted, labels=list(labels), zero_division=0)
+    return tuple(
+        LabelScore(n, float(p), float(r), float(f), int(s)) for n, p, r, f, s in zip(labels, *columns, strict=True)
     )
 
 

@@ -54,13 +54,13 @@ def load_entries(corpora: Path) -> dict[str, Entry]:
     """
     entries: dict[str, Entry] = {}
     lexicon = corpora / "lexicon" / "lexicon.tsv"
-    for line, row in _rows(lexicon, LEXICON_COLUMNS):
+    for line, row in rows(lexicon, LEXICON_COLUMNS):
         if row["tag"] not in LEXICON_TAGS:
             raise DataError(lexicon, f"tag 是 {row['tag']!r}，应为 {'、'.join(LEXICON_TAGS)} 之一", line)
         _add(entries, lexicon, line, row["word"], row["aliases"], LEXICON_TAGS[row["tag"]], None)
     gazetteer = corpora / "gazetteer" / "gazetteer.tsv"
     places: dict[str, Entry] = {}
-    for line, row in _rows(gazetteer, GAZETTEER_COLUMNS):
+    for line, row in rows(gazetteer, GAZETTEER_COLUMNS):
         if row["kind"] not in GAZETTEER_KINDS:
             raise DataError(gazetteer, f"kind 是 {row['kind']!r}，应为 {'、'.join(sorted(GAZETTEER_KINDS))} 之一", line)
         district = row["name"] if row["kind"] == "district" else row["district"] or None
@@ -79,7 +79,8 @@ def _add(
         entries[surface] = Entry(surface, name, label, district)
 
 
-def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+def rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number, column → cell) of a TSV data file with this header; raises DataError naming file and line."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

@@ -10,18 +10,24 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-_TEMPLATE = Path(__file__).with_name("report.html")
+_TEMPLATES = Path(__file__).with_name("reports")
 _BINS = 10
 
 
 def render_report(
-    result: Mapping[str, Any], names: Mapping[str, str], confidence: NDArray[np.float64], right: NDArray[np.bool_]
+    kind: str,
+    result: Mapping[str, Any],
+    names: Mapping[str, str],
+    confidence: NDArray[np.float64],
+    right: NDArray[np.bool_],
 ) -> str:
-    """The page for a result of ``evaluate themes``; ``confidence`` and ``right`` are (n,), in file order."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    """The page for a result of ``evaluate <kind>``; ``confidence`` and ``right`` are (n,), in file order."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
     environment.filters["percent"] = lambda value: f"{value:.1%}"
     labels = [entry["label"] for entry in result["scores"]["per_label"]]
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+    return environment.get_template(f"{kind}.html").render(
         result=result,
         scores=result["scores"],
         names=names,

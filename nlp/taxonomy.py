@@ -7,6 +7,7 @@ predicts matters, so it needs no retraining.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,16 +16,21 @@ from typing import Any
 from nlp.errors import DataError
 
 OTHER = "other"
+_SUM_TOLERANCE = 0.005
 
 
 @dataclass(frozen=True)
 class Theme:
-    """A theme: stable id, Chinese name, definition, and the source it stands on."""
+    """A theme: stable id, Chinese name, definition, the source it stands on, and its share among submissions in life.
+
+    ``prior``: in (0, 1]; 0 where nothing is known, and then for every theme of the taxonomy.
+    """
 
     id: str
     name: str
     definition: str = ""
     source: str = ""
+    prior: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,12 +78,15 @@ class Taxonomy:
         return {theme.id: theme for theme in self.themes}
 
     @classmethod
-    def flat(cls, labels: list[str], version: str = "labels") -> Taxonomy:
-        """A taxonomy in which every label is its own matter and theme: for an office's own labelled history."""
+    def flat(cls, priors: Mapping[str, float], version: str = "labels") -> Taxonomy:
+        """A taxonomy in which every label is its own matter and theme: for an office's own labelled history.
+
+        ``priors``: label → its share in that history.
+        """
         return cls(
             version,
-            tuple(Theme(label, label) for label in labels),
-            tuple(Matter(label, label, label) for label in labels),
+            tuple(Theme(label, label, prior=share) for label, share in priors.items()),
+            tuple(Matter(label, label, label) for label in priors),
         )
 
 
@@ -113,6 +122,9 @@ def _check(taxonomy: Taxonomy, path: Path) -> None:
             raise DataError(path, f"{what} id 重复：{'、'.join(repeated)}")
         if not ids:
             raise DataError(path, f"没有{what}")
+    priors = [theme.prior for theme in taxonomy.themes]
+    if any(priors) and not (all(0 < p <= 1 for p in priors) and abs(sum(priors) - 1) < _SUM_TOLERANCE):
+        raise DataError(path, f"各主题的 prior 应都大于 0、合计为 1，实际合计 {sum(priors):.3f}；或全部不写")
     for matter in taxonomy.matters:
         if matter.theme not in taxonomy.theme_by_id:
             known = "、".join(taxonomy.theme_by_id)

@@ -1,15 +1,16 @@
 """The theme model: one decision over matters, from which themes, secondary themes, evidence and doubt follow.
 
-Two linear models — multinomial logistic regression on the encoder's base vector and on TF-IDF of jieba terms — are
-combined as a logarithmic opinion pool (Genest & Zidek 1986): the weighted sum of their logits, with weights fitted on
-out-of-fold outputs, so that the sum is calibrated as well as combined. A theme's probability is the sum over its
-matters. Evidence is the change in log-odds when a clause is left out of both representations.
+Two linear models — multinomial logistic regression on the encoder's vector and on TF-IDF of jieba terms — are combined
+as a logarithmic opinion pool (Genest & Zidek 1986): the weighted sum of their logits, with weights fitted on
+out-of-fold outputs, so that the sum is calibrated as well as combined. The priors of life are put in place of the
+corpus's (Saerens et al. 2002). A theme's probability is the sum over its matters. Evidence is the change in log-odds
+when a clause is left out of both representations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ TASK = "themes"
 TAXONOMY_FILE = "taxonomy.toml"
 _WORD = regex.compile(r"[\p{L}\p{N}]+")
 _CLAUSE = regex.compile(r"[^，。！？!?；;、,\n…：:\s]+")
-# Clauses of courtesy carry no matter; left in, a greeting alone pulls a short message towards “nothing said”.
+# Clauses of courtesy carry no matter.
 _COURTESY = regex.compile(
     r"(?:尊敬的|敬爱的|亲爱的|各位).{0,12}|.{0,8}[您你]们?好|.{0,2}(?:领导|书记|[省市县区镇乡局厅]长|主任)|"
     r"(?:非常|十分)?(?:谢谢|感谢).{0,3}|(?:您|领导)?辛苦了|此致|敬礼|祝.{0,2}工作顺利|(?:我的|本人)?(?:联系)?(?:电话|手机).{0,4}[\d\-]{7,}"
@@ -41,19 +42,37 @@ _KEYWORDS = 6
 # Fewer words than this say too little to decide on: 「停车」「你好」.
 _MIN_WORDS = 3
 
+# Share of the title's own words in the vector: a sentence by the submitter that says what it is about.
+_TITLE = np.float32(0.5)
+
 Array = NDArray[np.float64]
 
 
-def terms(document: Document) -> list[str]:
-    """Words of the document as the lexical model sees them, in order.
+@dataclass(frozen=True)
+class Reading:
+    """A document as the theme model sees it, in training and in use alike.
+
+    Clauses of courtesy (greeting, thanks, signature) are taken out of vector and words, unless little else would be
+    left: a greeting alone would pull a short message towards “nothing said”. The title's words weigh as much as the
+    whole text.
+
+    vector: float32 (d,), L2 = 1; words in order; located: the same with their stretches of the normalised text;
+    clauses: the stretches that may be evidence; shares: float32 (len(clauses), d), additive in ``vector``.
+    """
+
+    vector: FloatArray
+    words: list[str]
+    located: list[tuple[str, int, int]]
+    clauses: list[tuple[int, int]]
+    shares: FloatArray
+
+
+def _located_terms(document: Document) -> list[tuple[str, int, int]]:
+    """Words of the document with their stretches of the normalised text, in order.
 
     Lower case; digits become ``#``; words inside place names and personal data are dropped, or the model would learn
     where and who, not what.
     """
-    return [term for term, _, _ in _located_terms(document)]
-
-
-def _located_terms(document: Document) -> list[tuple[str, int, int]]:
     hidden = np.zeros(len(document.title) + 1 + len(document.text) + 1, dtype=bool)
     for span in (*(e for e in document.entities if e.label == "PLACE"), *document.pii):
         shift = document.body_start if span.field == "text" else 0
@@ -111,16 +130,17 @@ class ThemeModel:
         self.themes = tuple(theme.id for theme in taxonomy.themes)
         theme_of = [self.themes.index(taxonomy.matter_by_id[matter].theme) for matter in self.matters]
         self._theme_of = np.array(theme_of)
+        self._shift = prior_shift(taxonomy, self.matters)
 
     def logits(self, vectors: FloatArray, term_lists: Sequence[list[str]]) -> Array:
-        """float64 (n, K): the pooled logits of n texts given base vectors (n, d) and words."""
+        """float64 (n, K): the pooled logits, priors included, of n texts given vectors (n, d) and words."""
         return self._logits(vectors, self._vectorizer.transform(term_lists))
 
     def _logits(self, vectors: FloatArray, features: csr_matrix) -> Array:
         p = self.parameters
         encoder = vectors @ p.encoder_weights + p.encoder_bias
         lexical = features @ p.term_weights + p.term_bias
-        return np.asarray(p.pool[0] * encoder + p.pool[1] * lexical, dtype=np.float64)
+        return np.asarray(p.pool[0] * encoder + p.pool[1] * lexical + self._shift, dtype=np.float64)
 
     def theme_log_probabilities(self, logits: Array) -> Array:
         """float64 (n, T): log P(theme), summed over the matters that count under it."""
@@ -135,10 +155,10 @@ class ThemeModel:
 
     def classify(self, document: Document, encoding: Encoding) -> Classification:
         """The full answer for one document and its encoding."""
-        encoding, located = _without_courtesy(document, encoding)
-        words = [term for term, _, _ in located]
+        reading = read(document, encoding)
+        words = reading.words
         features = self._vectorizer.transform([words])
-        logits = self._logits(encoding.vector[None], features)
+        logits = self._logits(reading.vector[None], features)
         probabilities = np.exp(self.theme_log_probabilities(logits))[0]
         matter_p = np.exp(log_softmax(logits[0]))
         order = np.argsort(-probabilities, kind="stable")
@@ -156,7 +176,7 @@ class ThemeModel:
             secondary=self._secondary(logits[0], primary),
             themes=tuple(ThemeScore(self.themes[t], float(probabilities[t])) for t in order),
             matters=tuple(self._matter_score(int(k), matter_p) for k in np.argsort(-matter_p, kind="stable")[:5]),
-            evidence=self._evidence(document, encoding, located, logits, primary),
+            evidence=self._evidence(document, reading, logits, primary),
             keywords=self._keywords(features),
             model=self.name,
         )
@@ -189,22 +209,18 @@ class ThemeModel:
         words = (n for n in names if " " not in n and "#" not in n and len(n) > 1)
         return tuple(word for word, _ in zip(words, range(_KEYWORDS), strict=False))
 
-    def _evidence(
-        self, document: Document, encoding: Encoding, located: list[tuple[str, int, int]], logits: Array, theme: int
-    ) -> tuple[Evidence, ...]:
-        """The clauses whose removal costs the theme most: removed from the token mean and from the word list."""
-        text = document.normalised.text
-        clauses = [(a, b) for a, b in _clauses(document) if not _COURTESY.fullmatch(text[a:b])]
+    def _evidence(self, document: Document, reading: Reading, logits: Array, theme: int) -> tuple[Evidence, ...]:
+        """The clauses whose removal costs the theme most: removed from the vector and from the word list."""
+        clauses, removed = reading.clauses, reading.shares
         if not clauses:
             return ()
-        removed = encoding.sums(clauses) * np.float32(encoding.scale)
         if len(clauses) > _CANDIDATE_CLAUSES:  # a long letter: look closely only where the encoder's share is large
             direction = self.parameters.encoder_weights[:, self._theme_of == theme].mean(axis=1)
             best = np.sort(np.argsort(-(removed @ direction), kind="stable")[:_CANDIDATE_CLAUSES])
             clauses, removed = [clauses[i] for i in best], removed[best]
-        rest = encoding.vector - removed
+        rest = reading.vector - removed
         rest /= np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), 1e-6)  # nothing may be left at all
-        words = [[t for t, s, e in located if e <= a or s >= b] for a, b in clauses]
+        words = [[t for t, s, e in reading.located if e <= a or s >= b] for a, b in clauses]
         without = self._log_odds(self.logits(rest, words), theme)
         weights = self._log_odds(logits, theme)[0] - without
         found = []
@@ -222,17 +238,34 @@ class ThemeModel:
         return np.asarray(logsumexp(log_p[:, mine], axis=1) - logsumexp(log_p[:, ~mine], axis=1))
 
 
-def _without_courtesy(document: Document, encoding: Encoding) -> tuple[Encoding, list[tuple[str, int, int]]]:
-    """Encoding and located terms without the clauses of courtesy, unless little else would be left."""
+def read(document: Document, encoding: Encoding) -> Reading:
+    """What the theme model sees of a document: see Reading."""
     located = _located_terms(document)
+    clauses = _clauses(document)
     text = document.normalised.text
-    courtesies = [(a, b) for a, b in _clauses(document) if _COURTESY.fullmatch(text[a:b])]
+    polite = np.array([_COURTESY.fullmatch(text[a:b]) is not None for a, b in clauses], dtype=bool)
+    courtesies = [clause for clause, flag in zip(clauses, polite, strict=True) if flag]
     kept = [(t, s, e) for t, s, e in located if not any(a <= s < b for a, b in courtesies)]
-    if not courtesies or len(kept) < _MIN_WORDS:
-        return encoding, located
-    rest = encoding.vector - encoding.sums(courtesies).sum(axis=0) * np.float32(encoding.scale)
-    norm = max(float(np.linalg.norm(rest)), 1e-6)
-    return replace(encoding, vector=rest / np.float32(norm), scale=encoding.scale / norm), kept
+    if not courtesies or len(kept) < _MIN_WORDS:  # nothing else is said: then it does count
+        polite[:], kept = False, located
+    vector, shares = _titled(document, encoding, clauses)
+    vector = vector - shares[polite].sum(axis=0)
+    norm = np.float32(max(float(np.linalg.norm(vector)), 1e-6))
+    wanted = [clause for clause, flag in zip(clauses, polite, strict=True) if not flag]
+    return Reading(vector / norm, [t for t, _, _ in kept], kept, wanted, shares[~polite] / norm)
+
+
+def _titled(document: Document, encoding: Encoding, clauses: list[tuple[int, int]]) -> tuple[FloatArray, FloatArray]:
+    """The base vector drawn half-way towards the title's own words, and each clause's share in it (n, d)."""
+    shares = encoding.sums(clauses) * np.float32(encoding.scale)
+    end = int(np.searchsorted(document.normalised.starts, document.body_start)) if document.title else 0
+    [title] = encoding.sums([(0, end)])
+    norm = float(np.linalg.norm(title))
+    if not norm:
+        return encoding.vector, shares
+    pull = np.array([start < end for start, _ in clauses], dtype=np.float32) / np.float32(norm * encoding.scale)
+    vector = (1 - _TITLE) * encoding.vector + _TITLE * title / np.float32(norm)
+    return vector, shares * ((1 - _TITLE) + _TITLE * pull[:, None])
 
 
 def _clauses(document: Document) -> list[tuple[int, int]]:
@@ -250,6 +283,19 @@ def _clauses(document: Document) -> list[tuple[int, int]]:
             start = cut
         clauses.append((start, match.end()))
     return clauses
+
+
+def prior_shift(taxonomy: Taxonomy, matters: Sequence[str]) -> Array:
+    """float64 (K,): what to add to logits of balanced training, so that themes come as often as in life (Bayes).
+
+    Balanced means that every matter is equally frequent; the matters of one theme stay so. Zero where the taxonomy
+    gives no priors.
+    """
+    themes = [taxonomy.matter_by_id[matter].theme for matter in matters]
+    prior = {theme.id: theme.prior for theme in taxonomy.themes}
+    if not any(prior.values()):
+        return np.zeros(len(matters))
+    return np.array([np.log(prior[theme] * len(matters) / themes.count(theme)) for theme in themes])
 
 
 def load_theme_model(path: Path, taxonomy: Taxonomy, encoder_id: str) -> ThemeModel:
@@ -270,7 +316,7 @@ def load_theme_model(path: Path, taxonomy: Taxonomy, encoder_id: str) -> ThemeMo
 def _taxonomy_of(artefact: Artefact, shipped: Taxonomy) -> Taxonomy:
     labels = artefact.meta["labels"]
     if artefact.meta["taxonomy"] == "labels":
-        return Taxonomy.flat(labels)
+        return Taxonomy.flat(artefact.meta["priors"])
     taxonomy = load_taxonomy(artefact.path / TAXONOMY_FILE) if artefact.meta["taxonomy"] == "own" else shipped
     unknown = [label for label in labels if label not in taxonomy.matter_by_id]
     if unknown:

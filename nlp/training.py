@@ -22,15 +22,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from nlp.adaptation import Head
 from nlp.artefact import save_artefact
 from nlp.contracts import Encoder, FloatArray
 from nlp.corpus import Labelled, near_duplicate_groups
-from nlp.document import Analyser
+from nlp.document import Analyser, Document
 from nlp.errors import MinshengError
 from nlp.evaluation import Scores, score_themes
 from nlp.taxonomy import Taxonomy
-from nlp.themes import TASK, TAXONOMY_FILE, Array, Parameters, ThemeModel, terms, vectorizer
+from nlp.themes import TASK, TAXONOMY_FILE, Array, Parameters, ThemeModel, prior_shift, read, vectorizer
 
 FOLDS = 5
 SEED = 20220101
@@ -49,7 +48,7 @@ class TrainingError(MinshengError):
 
 @dataclass(frozen=True)
 class Features:
-    """What the model sees of n texts: base vectors (n, d) and word lists."""
+    """What the model sees of n texts (see Reading): vectors (n, d) and word lists."""
 
     vectors: FloatArray
     terms: list[list[str]]
@@ -67,28 +66,51 @@ class Trained:
     scores: Scores
 
 
-def extract(items: Sequence[Labelled], analyser: Analyser, encoder: Encoder, progress: Progress) -> Features:
-    """Features of labelled texts, with progress; memory holds the token states of one batch only."""
-    vectors: list[FloatArray] = []
-    words: list[list[str]] = []
-    for start in range(0, len(items), _ENCODE_BATCH):
-        documents = [analyser(item.text, item.title) for item in items[start : start + _ENCODE_BATCH]]
-        words += [terms(document) for document in documents]
-        vectors += [e.vector for e in encoder.encode([d.normalised.text for d in documents])]
-        progress("读取并编码", min(start + _ENCODE_BATCH, len(items)), len(items))
-    return Features(np.stack(vectors), words)
+def analyse(items: Sequence[Labelled], analyser: Analyser, progress: Progress) -> list[Document]:
+    """The documents of labelled texts, in order."""
+    documents = []
+    for done, item in enumerate(items, 1):
+        documents.append(analyser(item.text, item.title))
+        progress("读取", done, len(items))
+    return documents
 
 
-def prepare(items: Sequence[Labelled], taxonomy: Taxonomy) -> tuple[list[str], IntVector, list[int]]:
-    """(labels in taxonomy order, label numbers (n,), near-duplicate groups); raises TrainingError if untrainable."""
+def extract(documents: Sequence[Document], encoder: Encoder, progress: Progress) -> Features:
+    """Features of documents, with progress; memory holds the token states of one batch only."""
+    readings: list[tuple[FloatArray, list[str]]] = []
+    for start in range(0, len(documents), _ENCODE_BATCH):
+        batch = documents[start : start + _ENCODE_BATCH]
+        for document, encoding in zip(batch, encoder.encode([d.normalised.text for d in batch]), strict=True):
+            reading = read(document, encoding)
+            readings.append((reading.vector, reading.words))
+        progress("编码", len(readings), len(documents))
+    return Features(np.stack([vector for vector, _ in readings]), [words for _, words in readings])
+
+
+def prepare(
+    items: Sequence[Labelled], taxonomy: Taxonomy, *, by_writer: bool = False
+) -> tuple[list[str], IntVector, list[int]]:
+    """(labels in taxonomy order, label numbers (n,), near-duplicate groups); raises TrainingError if untrainable.
+
+    ``by_writer``: see ``near_duplicate_groups``.
+    """
     used = {item.label for item in items}
     labels = [m.id for m in taxonomy.matters if m.id in used]
-    groups = near_duplicate_groups(items)
+    groups = near_duplicate_groups(items, by_writer=by_writer)
     _check(items, groups, labels)
     themes = {taxonomy.matter_by_id[label].theme for label in labels}
     if len(themes) < 2:
         raise TrainingError(f"标签至少要分属 2 个主题，实际只有 {'、'.join(themes)}")
     return labels, np.array([labels.index(item.label) for item in items]), groups
+
+
+def folds(y: IntVector, groups: Sequence[int], count: int) -> list[tuple[IntVector, IntVector]]:
+    """(training rows, held-out rows) of stratified folds that never part a group; fewer where data are few."""
+    count = min(count, int(np.bincount(y).max()), len(set(groups)))
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=SEED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # labels with few texts are said in _check
+        return list(splitter.split(y, y, groups))
 
 
 def train(
@@ -97,38 +119,38 @@ def train(
     taxonomy: Taxonomy,
     name: str,
     progress: Progress,
-    adapted: Head | None = None,
+    adapted: Array | None = None,
+    *,
+    by_writer: bool = False,
 ) -> Trained:
     """Fit on all items; scores are out-of-fold. Raises TrainingError where a label has fewer than two groups.
 
-    ``adapted`` is the head that was trained with the encoder; an encoder that has seen these very labels must not have
-    another one fitted on its vectors, which would know every answer.
+    ``by_writer`` keeps each writer's texts in one fold (see ``near_duplicate_groups``). ``adapted``: where the encoder
+    has seen these very labels, its held-out logits (n, K) from ``load_held_out``; those of the folds made here would
+    know every answer.
     """
-    labels, y, groups = prepare(items, taxonomy)
+    labels, y, groups = prepare(items, taxonomy, by_writer=by_writer)
     held_out = np.zeros((2, len(items), len(labels)))
-    count = min(FOLDS, int(np.bincount(y).max()), len(set(groups)))  # a very small set cannot be cut finer
-    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=SEED)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # labels with fewer than five texts are said in _check
-        folds = list(splitter.split(y, y, groups))
-    for number, (inner, outer) in enumerate(folds, 1):
-        base = _fit_base(features.take(inner), y[inner], len(labels), adapted)
-        held_out[:, outer] = base.separate(features.take(outer))
-        progress("交叉验证", number, count)
+    parts = folds(y, groups, FOLDS)
+    for number, (inner, outer) in enumerate(parts, 1):
+        held_out[:, outer] = fit_base(features.take(inner), y[inner], len(labels)).separate(features.take(outer))
+        progress("交叉验证", number, len(parts))
     if adapted is not None:
-        held_out[0] = adapted.held_out
-    pool = _fit_pool(held_out, y)
-    logits = np.tensordot(pool, held_out, axes=1)
-    base = _fit_base(features, y, len(labels), adapted)
+        held_out[0] = adapted
+    theme_ids = [theme.id for theme in taxonomy.themes]
+    themes = np.array([theme_ids.index(taxonomy.matter_by_id[item.label].theme) for item in items])
+    weights, shift = _weights_of_life(taxonomy, themes), prior_shift(taxonomy, labels)
+    pool = fit_pool(held_out, shift, y, weights)
+    logits = np.tensordot(pool, held_out, axes=1) + shift
+    base = fit_base(features, y, len(labels))
     draft = ThemeModel(taxonomy, labels, base.vocabulary, _parameters(base, pool), name)
-    themes = np.array([draft.themes.index(taxonomy.matter_by_id[item.label].theme) for item in items])
     presence, presence_threshold = _fit_presence(logits, themes, items, draft.themes)
     probabilities = np.exp(draft.theme_log_probabilities(logits))
     parameters = replace(
         draft.parameters,
         presence=presence,
         presence_threshold=presence_threshold,
-        accept_threshold=_accept_threshold(probabilities, themes),
+        accept_threshold=_accept_threshold(probabilities, themes, weights),
     )
     progress("拟合", 1, 1)
     model = ThemeModel(taxonomy, labels, base.vocabulary, parameters, name)
@@ -155,6 +177,7 @@ def save(
         "encoder_id": encoder_id,
         "taxonomy": taxonomy_kind,
         "taxonomy_version": model.taxonomy.version,
+        "priors": {theme.id: theme.prior for theme in model.taxonomy.themes},
         "labels": list(model.matters),
         "themes": list(model.themes),
         "thresholds": {"accept": p.accept_threshold, "presence": p.presence_threshold, "accepted_risk": ACCEPTED_RISK},
@@ -176,13 +199,24 @@ def save(
 
 
 @dataclass(frozen=True)
-class _Base:
-    """The two linear models, the scaler folded into the encoder's weights."""
+class Linear:
+    """A linear model on vectors: weights float32 (d, K), bias float32 (K,)."""
+
+    weights: FloatArray
+    bias: FloatArray
+
+    def logits(self, vectors: FloatArray) -> FloatArray:
+        """float32 (n, K)."""
+        return vectors @ self.weights + self.bias
+
+
+@dataclass(frozen=True)
+class Base:
+    """The two linear models."""
 
     vocabulary: list[str]
     idf: FloatArray
-    encoder_weights: FloatArray
-    encoder_bias: FloatArray
+    encoder: Linear
     term_weights: FloatArray
     term_bias: FloatArray
 
@@ -190,25 +224,26 @@ class _Base:
         """float64 (2, n, K): encoder logits and term logits."""
         tfidf = vectorizer(vocabulary=self.vocabulary)
         tfidf.idf_ = self.idf
-        encoder = features.vectors @ self.encoder_weights + self.encoder_bias
         lexical = tfidf.transform(features.terms) @ self.term_weights + self.term_bias
-        return np.stack([encoder, lexical]).astype(np.float64)
+        return np.stack([self.encoder.logits(features.vectors), lexical]).astype(np.float64)
 
 
-def _fit_base(features: Features, y: IntVector, classes: int, adapted: Head | None) -> _Base:
-    if adapted is not None:
-        encoder_w, encoder_b = adapted.weights, adapted.bias
-    else:
-        scaler = StandardScaler().fit(features.vectors)
-        encoder_w, encoder_b = _logistic(scaler.transform(features.vectors), y, classes, C=0.02)
-        encoder_w = encoder_w / scaler.scale_[:, None]
-        encoder_b = encoder_b - scaler.mean_ @ encoder_w
+def fit_base(features: Features, y: IntVector, classes: int) -> Base:
+    """The two linear models on n texts with label numbers ``y`` (n,), 0 ≤ y < classes."""
     tfidf = vectorizer(min_df=2 if len(y) > 500 else 1, max_features=MAX_TERMS)
     matrix = tfidf.fit_transform(features.terms)
     term_w, term_b = _logistic(matrix, y, classes, C=10.0)
     vocabulary = [str(word) for word in tfidf.get_feature_names_out()]
-    arrays = (np.asarray(a, dtype=np.float32) for a in (tfidf.idf_, encoder_w, encoder_b, term_w, term_b))
-    return _Base(vocabulary, *arrays)
+    idf, weights, bias = (np.asarray(a, dtype=np.float32) for a in (tfidf.idf_, term_w, term_b))
+    return Base(vocabulary, idf, fit_linear(features.vectors, y, classes), weights, bias)
+
+
+def fit_linear(vectors: FloatArray, y: IntVector, classes: int) -> Linear:
+    """Logistic regression on standardised vectors (n, d), the scaler folded into the weights."""
+    scaler = StandardScaler().fit(vectors)
+    weights, bias = _logistic(scaler.transform(vectors), y, classes, C=0.02)
+    weights = weights / scaler.scale_[:, None]
+    return Linear(weights.astype(np.float32), (bias - scaler.mean_ @ weights).astype(np.float32))
 
 
 def _logistic(x: Any, y: IntVector, classes: int, C: float) -> tuple[Any, Any]:  # noqa: N803  (scikit-learn's name)
@@ -229,11 +264,21 @@ def _logistic(x: Any, y: IntVector, classes: int, C: float) -> tuple[Any, Any]: 
     return weights, bias
 
 
-def _fit_pool(held_out: NDArray[np.float64], y: IntVector) -> Array:
+def _weights_of_life(taxonomy: Taxonomy, themes: IntVector) -> Array:
+    """float64 (n,), mean 1: how often a text of its theme comes in life, against how often in these data."""
+    priors = np.array([theme.prior for theme in taxonomy.themes])
+    if not priors.any():
+        return np.ones(len(themes))
+    weights = np.asarray(priors / np.maximum(np.bincount(themes, minlength=len(priors)), 1), dtype=np.float64)[themes]
+    return np.asarray(weights / weights.mean())
+
+
+def fit_pool(held_out: NDArray[np.float64], shift: Array, y: IntVector, weights: Array) -> Array:
     """Weights (2,) of encoder and term logits with the least out-of-fold log loss, neither negative."""
 
-    def loss(weights: Array) -> float:
-        return -float(log_softmax(np.tensordot(weights, held_out, axes=1), axis=1)[np.arange(len(y)), y].mean())
+    def loss(pool: Array) -> float:
+        log_p = log_softmax(np.tensordot(pool, held_out, axes=1) + shift, axis=1)
+        return -float(weights @ log_p[np.arange(len(y)), y]) / len(y)
 
     found = minimize(loss, np.array([0.7, 0.7]), method="L-BFGS-B", bounds=[(0.0, 10.0)] * 2)
     return np.asarray(found.x, dtype=np.float64)
@@ -270,19 +315,19 @@ def _fit_presence(
     return weights, float(max(grid, key=micro_f1)) if truth.any() else 1.1
 
 
-def _accept_threshold(probabilities: Array, themes: IntVector) -> float:
+def _accept_threshold(probabilities: Array, themes: IntVector, weights: Array) -> float:
     """The lowest confidence at which the error among all more confident answers stays within ACCEPTED_RISK."""
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
-    wrong = np.cumsum(probabilities.argmax(axis=1)[order] != themes[order])
-    within = np.flatnonzero(wrong / np.arange(1, len(order) + 1) <= ACCEPTED_RISK)
+    wrong = np.cumsum(weights[order] * (probabilities.argmax(axis=1)[order] != themes[order]))
+    within = np.flatnonzero(wrong / np.cumsum(weights[order]) <= ACCEPTED_RISK)
     return float(confidence[order][within[-1]]) if len(within) else 1.1
 
 
-def _parameters(base: _Base, pool: Array) -> Parameters:
+def _parameters(base: Base, pool: Array) -> Parameters:
     return Parameters(
-        base.encoder_weights, base.encoder_bias, base.term_weights, base.term_bias, base.idf, pool,
-        presence=np.zeros((len(base.encoder_bias) + 1, 1)), presence_threshold=1.1, accept_threshold=1.1,
+        base.encoder.weights, base.encoder.bias, base.term_weights, base.term_bias, base.idf, pool,
+        presence=np.zeros((len(base.encoder.bias) + 1, 1)), presence_threshold=1.1, accept_threshold=1.1,
     )  # fmt: skip
 
 

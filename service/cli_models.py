@@ -20,6 +20,11 @@ from service.settings import Settings
 train_app = typer.Typer(no_args_is_help=True, help="训练模型。")
 evaluate_app = typer.Typer(no_args_is_help=True, help="评测模型。")
 models_app = typer.Typer(no_args_is_help=True, help="构建、核对和列出模型。")
+ByFileOption = Annotated[
+    bool, typer.Option("--by-file", help="各文件出自不同的人：交叉验证时整份留出，成绩与把握更接近生人的来信")
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="把全部结果写入这个 JSON 文件")]
+HtmlOption = Annotated[Path | None, typer.Option("--html", help="把报告写入这个 HTML 文件")]
 ModelOption = Annotated[Path | None, typer.Option("--model", help="主题模型目录，默认用设置中的")]
 
 
@@ -79,6 +84,7 @@ def train_themes(
     taxonomy: Annotated[
         Path | None, typer.Option("--taxonomy", help="自己的分类体系（TOML），标签为其中的细类")
     ] = None,
+    by_file: ByFileOption = False,
     adaptation: Annotated[Path | None, typer.Option("--adaptation", help="用同一批语料适配编码器的目录")] = None,
 ) -> None:
     """训练主题模型：用项目语料，或用本单位已有的带标签历史。"""
@@ -92,6 +98,7 @@ def train_themes(
             label=label,
             title=title,
             taxonomy=taxonomy,
+            by_file=by_file,
             adaptation=adaptation,
             settings=read_settings(),
             report=reporter(progress),
@@ -104,20 +111,52 @@ def train_themes(
 def train_encoder(
     data: Annotated[list[Path], typer.Option("--data", help="项目格式的 JSON Lines 语料，可多次给出")],
     out: Annotated[Path, typer.Option("--out", help="增量目录")],
+    by_file: ByFileOption = False,
 ) -> None:
     """用语料适配编码器，写出低秩增量；之后执行 models build 合并，再 train themes --adaptation。"""
     from service.learning import adapt_encoder  # noqa: PLC0415  (loads torch)
 
     with progress_bar() as progress:
-        summary = adapt_encoder(data, out, read_settings(), reporter(progress), " ".join(["minsheng", *sys.argv[1:]]))
+        summary = adapt_encoder(
+            data,
+            out,
+            by_file=by_file,
+            settings=read_settings(),
+            report=reporter(progress),
+            command=" ".join(["minsheng", *sys.argv[1:]]),
+        )
+    print_json(summary)
+
+
+@train_app.command("pairs")
+def train_pairs(
+    data: Annotated[list[Path], typer.Option("--data", help="成对语料（JSON Lines），可多次给出")],
+    out: Annotated[Path, typer.Option("--out", help="模型目录")],
+    background: Annotated[
+        list[Path] | None, typer.Option("--background", help="统计常用写法的语料，默认为主题训练语料")
+    ] = None,
+) -> None:
+    """训练查重模型：先训练主题模型，查重模型要用它对细类的判断。"""
+    from service.learning_pairs import train_pair_model  # noqa: PLC0415  (loads scikit-learn and torch)
+
+    settings = read_settings()
+    with progress_bar() as progress:
+        summary = train_pair_model(
+            data,
+            background or sorted((settings.corpora / "themes").glob("*.jsonl")),
+            out,
+            settings,
+            reporter(progress),
+            " ".join(["minsheng", *sys.argv[1:]]),
+        )
     print_json(summary)
 
 
 @evaluate_app.command("themes")
 def evaluate_themes(
     file: Annotated[Path, typer.Argument(help="带标签的 JSON Lines 文件，primary 为主题")],
-    json_out: Annotated[Path | None, typer.Option("--json", help="把全部结果写入这个 JSON 文件")] = None,
-    html_out: Annotated[Path | None, typer.Option("--html", help="把报告写入这个 HTML 文件")] = None,
+    json_out: JsonOption = None,
+    html_out: HtmlOption = None,
     model: ModelOption = None,
 ) -> None:
     """评测主题模型：严格与可接受准确率、宏平均 F1、校准误差，均带 95% 区间。"""
@@ -125,11 +164,31 @@ def evaluate_themes(
 
     with progress_bar() as progress:
         result, page = evaluate_theme_model(file, read_settings(model), reporter(progress))
+    _report(result, page, json_out, html_out)
+
+
+@evaluate_app.command("pairs")
+def evaluate_pairs(
+    file: Annotated[Path, typer.Argument(help="成对语料（JSON Lines），relation 为等级")],
+    json_out: JsonOption = None,
+    html_out: HtmlOption = None,
+) -> None:
+    """评测查重模型：三个等级的宏平均 F1、重复的精确率、各种陷阱、校准误差。"""
+    from service.learning_pairs import evaluate_pair_model  # noqa: PLC0415
+
+    with progress_bar() as progress:
+        result, page = evaluate_pair_model(file, read_settings(), reporter(progress))
+    _report(result, page, json_out, html_out)
+
+
+def _report(result: dict[str, Any], page: str, json_out: Path | None, html_out: Path | None) -> None:
+    """Write what was asked for, and the figures to stdout."""
     if json_out is not None:
         json_out.write_text(json.dumps(result, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     if html_out is not None:
         html_out.write_text(page, encoding="utf-8")
-    print_json({k: v for k, v in result["scores"].items() if k not in {"per_label", "confusion"}})
+    figures = {k: v for k, v in result["scores"].items() if k not in {"per_label", "confusion"}}
+    print_json(figures | {k: v for k, v in result.items() if isinstance(v, float)})
 
 
 @models_app.command("build")

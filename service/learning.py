@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -12,26 +15,29 @@ from typing import Any
 import numpy as np
 
 from nlp.adaptation import TASK as DELTA
-from nlp.adaptation import adapt, load_head, save_adaptation
+from nlp.adaptation import Adapter, load_held_out, save_adaptation
 from nlp.artefact import check_target
 from nlp.corpus import Labelled, load_corpus
 from nlp.document import Analyser
 from nlp.encoder import load_encoder
 from nlp.encoder_build import build_encoder, file_sha256
 from nlp.errors import DataError, InputError
-from nlp.evaluation import score_themes
-from nlp.normalise import normalise, validate
+from nlp.evaluation import label_scores, score_themes
+from nlp.normalise import validate
 from nlp.report import render_report
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.themes import TASK as THEMES
-from nlp.training import extract, prepare, save, train
+from nlp.training import analyse, extract, fit_linear, folds, prepare, save, train
 from service.engine import Analysed, Engine, load_models
 from service.intake import Row, read_rows
+from service.render import masked
 from service.settings import Settings
 
 Report = Callable[[str, int, int], None]
 _BATCH = 32
 _MOST_ERRORS = 30
+# Each is a whole adaptation.
+ADAPTATION_FOLDS = 3
 
 
 def train_theme_model(
@@ -43,6 +49,7 @@ def train_theme_model(
     title: str | None,
     taxonomy: Path | None,
     adaptation: Path | None,
+    by_file: bool,
     settings: Settings,
     report: Report,
     command: str,
@@ -50,47 +57,62 @@ def train_theme_model(
     """Train on labelled files and write the model folder ``out``; returns the out-of-fold scores.
 
     Labels that are matters of the shipped taxonomy (or of ``taxonomy``) are counted under its themes; any other set of
-    labels becomes a flat taxonomy of its own. ``adaptation`` is the folder of ``adapt_encoder`` where these same files
+    labels becomes a flat taxonomy of its own. ``by_file``: each file has a writer of its own, whose texts stay in one
+    fold. ``adaptation`` is the folder of ``adapt_encoder`` where these same files
     adapted the encoder. Raises DataError naming file and row.
     """
     check_target(out, THEMES)
     items = [item for path in data for item in _labelled(path, text, label, title, settings.max_chars)]
     kind, own = _taxonomy_for(items, taxonomy, settings)
     encoder = load_encoder(settings.encoder)
-    features = extract(items, Analyser(settings.corpora, settings.max_chars), encoder, report)
-    head = None
+    features = extract(analyse(items, Analyser(settings.corpora, settings.max_chars), report), encoder, report)
+    adapted = None
     if adaptation is not None:
         labels, _, _ = prepare(items, own)
-        head = load_head(adaptation, labels, [item.id for item in items], _hashes(data))
-    trained = train(items, features, own, out.name, report, head)
-    papers = _papers(data, items, command)
+        adapted = load_held_out(adaptation, labels, [item.id for item in items], _hashes(data))
+    trained = train(items, features, own, out.name, report, adapted, by_writer=by_file)
+    papers = papers_of(data, items, command)
     own_text = taxonomy.read_text(encoding="utf-8") if taxonomy is not None else None
     save(trained, out, encoder_id=encoder.encoder_id, taxonomy_kind=kind, taxonomy_text=own_text, papers=papers)
     scores = trained.scores.as_dict()
     return {"model": str(out), "texts": len(items), "labels": len(trained.model.matters), "out_of_fold": scores}
 
 
-def adapt_encoder(data: Sequence[Path], out: Path, settings: Settings, report: Report, command: str) -> dict[str, Any]:
+def adapt_encoder(
+    data: Sequence[Path], out: Path, *, by_file: bool, settings: Settings, report: Report, command: str
+) -> dict[str, Any]:
     """Adapt the encoder to the matters of labelled files and write the low-rank updates to ``out``.
 
-    Always starts from the encoder of the wheel, never from an adapted one.
+    Always starts from the encoder of the wheel, never from an adapted one. Adaptation and the linear model on the
+    adapted vectors are cross-fitted together; ``by_file`` as in ``train_theme_model``.
     """
     check_target(out, DELTA)
+    begun = time.perf_counter()
     taxonomy = load_taxonomy(settings.corpora / "taxonomy" / "taxonomy.toml")
     items = load_corpus(data)
-    labels, y, groups = prepare(items, taxonomy)
+    labels, y, groups = prepare(items, taxonomy, by_writer=by_file)
     themes = [theme.id for theme in taxonomy.themes]
     theme_of = np.array([themes.index(taxonomy.matter_by_id[label].theme) for label in labels])
-    texts = [normalise(f"{item.title}\n{item.text}" if item.title else item.text).text for item in items]
+    documents = analyse(items, Analyser(settings.corpora, settings.max_chars), report)
+    ids = [item.id for item in items]
+    held_out = np.zeros((len(items), len(labels)))
     with tempfile.TemporaryDirectory() as folder:
-        base = build_encoder(Path(folder) / "encoder")
-        adaptation = adapt(base, texts, y, theme_of, groups, report)
-    save_adaptation(adaptation, out, labels, [item.id for item in items], _papers(data, items, command))
-    accuracy = float((adaptation.head.held_out.argmax(axis=1) == y).mean())
+        adapter = Adapter(
+            build_encoder(Path(folder) / "base"), [d.normalised.text for d in documents], y, theme_of, report
+        )
+        parts = folds(y, groups, ADAPTATION_FOLDS)
+        for number, (inner, outer) in enumerate(parts, 1):
+            vectors = adapter.fit(inner, f"适配（交叉 {number}/{len(parts)}）").vectors()
+            held_out[outer] = fit_linear(vectors[inner], y[inner], len(labels)).logits(vectors[outer])
+        factors = adapter.fit(np.arange(len(items)), "适配（全部）").factors()
+    papers = papers_of(data, items, command) | {"seconds": round(time.perf_counter() - begun)}
+    save_adaptation(factors, held_out, out, labels, ids, papers)
+    accuracy = float((held_out.argmax(axis=1) == y).mean())
     return {"delta": str(out), "texts": len(items), "out_of_fold_matter_accuracy": round(accuracy, 4)}
 
 
-def _papers(data: Sequence[Path], items: Sequence[Labelled], command: str) -> dict[str, Any]:
+def papers_of(data: Sequence[Path], items: Sequence[object], command: str) -> dict[str, Any]:
+    """What every model folder says of its making."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
@@ -130,10 +152,11 @@ def _taxonomy_for(items: Sequence[Labelled], path: Path | None, settings: Settin
     if path is not None:
         return "own", load_taxonomy(path)
     shipped = load_taxonomy(settings.corpora / "taxonomy" / "taxonomy.toml")
-    labels = {item.label for item in items}
-    if labels <= set(shipped.matter_by_id):
+    counts = Counter(item.label for item in items)
+    if counts.keys() <= set(shipped.matter_by_id):
         return "shipped", shipped
-    return "labels", Taxonomy.flat(sorted(labels), version=f"labels-{date.today():%Y%m%d}")  # noqa: DTZ011
+    priors = {label: counts[label] / len(items) for label in sorted(counts)}
+    return "labels", Taxonomy.flat(priors, version=f"labels-{date.today():%Y%m%d}")  # noqa: DTZ011
 
 
 def evaluate_theme_model(file: Path, settings: Settings, report: Report) -> tuple[dict[str, Any], str]:
@@ -170,18 +193,27 @@ def evaluate_theme_model(file: Path, settings: Settings, report: Report) -> tupl
         model.themes, probabilities, [item.label for item in items], [item.acceptable for item in items],
         threshold=model.parameters.accept_threshold,
     )  # fmt: skip
-    names = {theme.id: theme.name for theme in model.taxonomy.themes}
+    names = {m.id: m.name for m in model.taxonomy.matters} | {t.id: t.name for t in model.taxonomy.themes}
     result = {
         "file": file.name,
         "file_sha256": file_sha256(file),
         "model": model.name,
         "encoder": engine.models.encoder.encoder_id,
         "scores": scores.as_dict(),
+        "matters": _matter_scores(items, answers),
         "secondary": _secondary_scores(items, answers),
         "errors": _errors(items, answers),
     }
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == [columns[i.label] for i in items]
-    return json.loads(json.dumps(result)), render_report(result, names, confidence, right)
+    return json.loads(json.dumps(result)), render_report("themes", result, names, confidence, right)
+
+
+def _matter_scores(items: Sequence[Labelled], answers: Sequence[Analysed]) -> list[dict[str, Any]]:
+    """Scores of every matter that was given or answered; none where the file names no matters."""
+    if not all(item.matter for item in items):
+        return []
+    truth, said = [item.matter for item in items], [a.classification.matter for a in answers]
+    return [asdict(score) for score in label_scores(sorted({*truth, *said}), truth, said)]
 
 
 def _secondary_scores(items: Sequence[Labelled], answers: Sequence[Analysed]) -> dict[str, float | int]:
@@ -201,20 +233,24 @@ def _secondary_scores(items: Sequence[Labelled], answers: Sequence[Analysed]) ->
 def _errors(items: Sequence[Labelled], answers: Sequence[Analysed]) -> list[dict[str, Any]]:
     """The most confident wrong answers, with their evidence."""
     wrong = [
-        (item, a.classification)
+        (item, a)
         for item, a in zip(items, answers, strict=True)
         if a.classification.primary not in {item.label, *item.acceptable}
     ]
-    wrong.sort(key=lambda pair: -pair[1].confidence)
-    return [
-        {
-            "id": item.id,
-            "title": item.title,
-            "truth": item.label,
-            "answer": c.primary,
-            "matter": c.matter,
-            "confidence": round(c.confidence, 4),
-            "evidence": [e.text for e in c.evidence[:3]],
-        }
-        for item, c in wrong[:_MOST_ERRORS]
-    ]
+    wrong.sort(key=lambda pair: -pair[1].classification.confidence)
+    return [_error(item, answer) for item, answer in wrong[:_MOST_ERRORS]]
+
+
+def _error(item: Labelled, answer: Analysed) -> dict[str, Any]:
+    """A wrong answer; personal data starred out, since reports are passed round."""
+    c, pii = answer.classification, [asdict(span) for span in answer.document.pii]
+    shown = {"title": masked(item.title, "title", pii), "text": masked(item.text, "text", pii)}
+    return {
+        "id": item.id,
+        "title": shown["title"],
+        "truth": item.label,
+        "answer": c.primary,
+        "matter": c.matter,
+        "confidence": round(c.confidence, 4),
+        "evidence": [shown[e.field][e.start : e.end] for e in c.evidence[:3]],
+    }

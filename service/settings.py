@@ -23,6 +23,7 @@ class Settings(BaseSettings):
         default=ROOT / "models" / "encoder-delta-v1", description="构建编码器时合并的适配增量；目录不存在则不合并"
     )
     theme_model: Path = Field(default=ROOT / "models" / "themes-v1", description="主题模型目录")
+    pair_model: Path = Field(default=ROOT / "models" / "pairs-v1", description="查重模型目录")
     corpora: Path = Field(default=ROOT / "corpora", description="词表、地名表与主题分类所在目录")
     office_id: str = Field(default="default", min_length=1, max_length=64, description="单位代号，写入每一条记录")
     max_chars: int = Field(default=20_000, ge=1, le=1_000_000, description="单条标题或正文的字符上限")

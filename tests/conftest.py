@@ -15,7 +15,7 @@ from nlp.document import Analyser
 from nlp.encoder import SentenceEncoder, load_encoder
 from nlp.screening import UrgencyScreen
 from nlp.taxonomy import Taxonomy, load_taxonomy
-from nlp.training import Trained, extract, train
+from nlp.training import Trained, analyse, extract, train
 from service.engine import Models
 from service.settings import ROOT, Settings
 from service.store import Store
@@ -88,7 +88,7 @@ def tiny_items() -> list[Labelled]:
 
 @pytest.fixture(scope="session")
 def tiny(tiny_items: list[Labelled], analyser: Analyser, taxonomy: Taxonomy) -> Trained:
-    features = extract(tiny_items, analyser, CharacterEncoder(), lambda *_: None)
+    features = extract(analyse(tiny_items, analyser, lambda *_: None), CharacterEncoder(), lambda *_: None)
     return train(tiny_items, features, taxonomy, "tiny", lambda *_: None)
 
 

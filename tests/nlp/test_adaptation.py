@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from nlp import adaptation
-from nlp.adaptation import Adaptation, Head, adapt, load_head, merge, save_adaptation
+from nlp.adaptation import Adapter, Factors, load_held_out, merge, save_adaptation
 from nlp.encoder import load_encoder
 from nlp.encoder_build import build_encoder, is_built
 from nlp.errors import ArtefactMismatch
@@ -17,6 +17,7 @@ TEXTS = [text for texts in TINY.values() for text in texts]
 LABELS = np.repeat(np.arange(4), 4)
 THEME_OF = np.array([0, 1, 2, 3])
 IDS = [str(i) for i in range(len(TEXTS))]
+NOTHING = np.zeros((0, 0))
 
 
 @pytest.fixture(scope="module")
@@ -25,41 +26,49 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def adapted(base: Path) -> Adaptation:
+def adapter(base: Path) -> Adapter:
+    return Adapter(base, TEXTS, LABELS, THEME_OF, lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def factors(adapter: Adapter) -> Factors:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adaptation, "EPOCHS", 2)
+        patch.setattr(adaptation, "EPOCHS", 8)
         patch.setattr(adaptation, "BATCH", 8)
-        return adapt(base, TEXTS, LABELS, THEME_OF, list(range(len(TEXTS))), lambda *_: None)
+        return adapter.fit(np.arange(16), "适配").factors()
 
 
-def test_merged_encoder_gives_the_vectors_the_head_was_trained_on(
-    base: Path, adapted: Adaptation, tmp_path: Path
-) -> None:
-    save_adaptation(adapted, tmp_path / "delta", ["a", "b", "c", "d"], IDS, {"corpus": {}})
+def _vectors(folder: Path) -> np.ndarray:
+    return np.stack([encoding.vector for encoding in load_encoder(folder).encode(TEXTS)])
+
+
+def test_a_merged_encoder_tells_the_matters_better_apart(base: Path, factors: Factors, tmp_path: Path) -> None:
+    save_adaptation(factors, NOTHING, tmp_path / "delta", ["a", "b", "c", "d"], IDS, {"corpus": {}})
     merged = build_encoder(tmp_path / "encoder", delta=tmp_path / "delta")
-    vectors = np.stack([e.vector for e in load_encoder(merged).encode(TEXTS)])
-    before = np.stack([e.vector for e in load_encoder(base).encode(TEXTS)])
-    assert np.abs(vectors - before).max() > 1e-3  # it did change
-    logits = vectors @ adapted.head.weights + adapted.head.bias
-    assert (logits.argmax(axis=1) == LABELS).mean() >= 0.9
+
+    def gap(vectors: np.ndarray) -> float:
+        cosines, same = vectors @ vectors.T, LABELS[:, None] == LABELS[None]
+        return float(cosines[same & ~np.eye(16, dtype=bool)].mean() - cosines[~same].mean())
+
+    assert gap(_vectors(merged)) > gap(_vectors(base)) + 0.005
     assert is_built(merged, tmp_path / "delta")
     assert not is_built(merged)
     assert not is_built(base, tmp_path / "delta")
 
 
-def test_held_out_logits_come_from_runs_that_had_not_seen_the_text(adapted: Adaptation) -> None:
-    assert adapted.head.held_out.shape == (16, 4)
-    assert np.abs(adapted.head.held_out).min(axis=1).max() > 0
-    own = (adapted.head.held_out.argmax(axis=1) == LABELS).mean()
-    assert own < 1  # two texts a label on the other side cannot teach everything
+def test_a_run_learns_only_from_its_rows_and_repeats_itself(adapter: Adapter) -> None:
+    first, again, other = (adapter.fit(rows, "x") for rows in (np.arange(8), np.arange(8), np.arange(8, 16)))
+    assert first.vectors().shape == (16, 384)
+    np.testing.assert_allclose(np.linalg.norm(first.vectors(), axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(first.vectors(), again.vectors())
+    assert not np.array_equal(first.vectors(), other.vectors())
 
 
 def test_merging_is_exact_arithmetic(base: Path, tmp_path: Path) -> None:
     name = "encoder.layer.11.output.dense.weight"
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(16, 1536)).astype(np.float32), rng.normal(size=(384, 16)).astype(np.float32)
-    head = Head(np.zeros((384, 2), np.float32), np.zeros(2, np.float32), np.zeros((1, 2)))
-    save_adaptation(Adaptation({name: (a, b)}, head), tmp_path / "delta", ["x", "y"], ["1"], {"corpus": {}})
+    save_adaptation({name: (a, b)}, NOTHING, tmp_path / "delta", ["x", "y"], ["1"], {"corpus": {}})
     first = build_encoder(tmp_path / "one", delta=tmp_path / "delta") / "model.safetensors"
     second = build_encoder(tmp_path / "two")
     merge(second, tmp_path / "delta")
@@ -69,11 +78,11 @@ def test_merging_is_exact_arithmetic(base: Path, tmp_path: Path) -> None:
     assert all(np.array_equal(before[k], after[k]) for k in before if k != name)
 
 
-def test_a_head_of_other_texts_or_labels_is_refused(adapted: Adaptation, tmp_path: Path) -> None:
+def test_held_out_logits_of_other_texts_or_labels_are_refused(factors: Factors, tmp_path: Path) -> None:
     abcd, files = ["a", "b", "c", "d"], {"x.jsonl": "1"}
-    save_adaptation(adapted, tmp_path / "delta", abcd, IDS, {"corpus": files})
-    head = load_head(tmp_path / "delta", abcd, IDS, files)
-    np.testing.assert_array_equal(head.weights, adapted.head.weights)
+    logits = np.arange(64.0).reshape(16, 4)
+    save_adaptation(factors, logits, tmp_path / "delta", abcd, IDS, {"corpus": files})
+    np.testing.assert_array_equal(load_held_out(tmp_path / "delta", abcd, IDS, files), logits)
     for wrong in ((["a", "b"], IDS, files), (abcd, IDS[::-1], files), (abcd, IDS, {"x.jsonl": "2"})):
         with pytest.raises(ArtefactMismatch, match="请先执行 minsheng train encoder"):
-            load_head(tmp_path / "delta", *wrong)
+            load_held_out(tmp_path / "delta", *wrong)

@@ -32,7 +32,7 @@ def test_load_corpus_reads_what_evaluation_needs(tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl"
     record = {"id": 7, "title": None, "text": A, "primary": "ecology", "also_acceptable": ["urban"], "secondary": []}
     path.write_text(json.dumps(record) + "\n\n", encoding="utf-8")
-    assert load_corpus([path], "primary") == [Labelled("7", "", A, "ecology", (), ("urban",), "7")]
+    assert load_corpus([path], "primary") == [Labelled("7", "", A, "ecology", (), ("urban",), "7", "c")]
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,19 @@ def test_report_is_one_page_with_chinese_labels() -> None:
     error = {"id": "<b>", "title": "油烟", "truth": "urban", "answer": "ecology", "matter": "m", "confidence": 0.6,
              "evidence": ["不敢开窗"]}  # fmt: skip
     result = {"file": "f.jsonl", "file_sha256": "0" * 64, "model": "m", "encoder": "e", "scores": scores,
-              "secondary": {"precision": 0.5, "recall": 0.5, "given": 2, "wanted": 2}, "errors": [error]}  # fmt: skip
+              "secondary": {"precision": 0.5, "recall": 0.5, "given": 2, "wanted": 2}, "errors": [error],
+              "matters": [{"label": "fumes_odour", "precision": 0.25, "recall": 1.0, "f1": 0.4, "support": 1}]}  # fmt: skip
     page = render_report(
-        result, {"ecology": "强生态", "urban": "强城镇"}, probabilities.max(axis=1), np.array([True, False])
+        "themes",
+        result,
+        {"ecology": "强生态", "urban": "强城镇", "fumes_odour": "油烟异味"},
+        probabilities.max(axis=1),
+        np.array([True, False]),
     )
     assert "强生态" in page
     assert "不敢开窗" in page
+    assert "油烟异味" in page
+    assert "25.0%" in page
     assert "&lt;b&gt;" in page
     assert "http" not in page
 

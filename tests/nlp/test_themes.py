@@ -13,8 +13,8 @@ from nlp.corpus import Labelled
 from nlp.document import Analyser
 from nlp.errors import ArtefactDamaged, ArtefactMismatch, ArtefactMissing
 from nlp.taxonomy import Taxonomy
-from nlp.themes import ThemeModel, load_theme_model, terms
-from nlp.training import Trained, TrainingError, extract, save, train
+from nlp.themes import ThemeModel, load_theme_model, read
+from nlp.training import Trained, TrainingError, analyse, extract, save, train
 from tests.conftest import CharacterEncoder
 
 
@@ -32,7 +32,8 @@ def saved(tiny: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_terms_hide_numbers_places_and_personal_data(analyser: Analyser) -> None:
-    found = terms(analyser("观山湖区的路灯坏了3天，电话13812345678"))
+    document = analyser("观山湖区的路灯坏了3天，电话13812345678")
+    found = read(document, *CharacterEncoder().encode([document.normalised.text])).words
     assert "路灯" in found
     assert "#" in found
     assert not {"观山湖区", "观山湖", "13812345678"} & set(found)
@@ -187,8 +188,8 @@ def test_own_labels_make_a_model_of_their_own(analyser: Analyser, taxonomy: Taxo
              ("孩子上学学位不够", "教育"), ("补课费太贵了", "教育"), ("幼儿园报名难", "教育"), ("初中划片不公平", "教育")]
         )
     ]  # fmt: skip
-    own = Taxonomy.flat(["市政", "教育"])
-    features = extract(items, analyser, CharacterEncoder(), lambda *_: None)
+    own = Taxonomy.flat({"市政": 0.5, "教育": 0.5})
+    features = extract(analyse(items, analyser, lambda *_: None), CharacterEncoder(), lambda *_: None)
     trained = train(items, features, own, "own", lambda *_: None)
     save(trained, tmp_path / "own", encoder_id="characters", taxonomy_kind="labels", taxonomy_text=None, papers={})
     model = load_theme_model(tmp_path / "own", taxonomy, "characters")
@@ -216,7 +217,7 @@ def test_own_labels_make_a_model_of_their_own(analyser: Analyser, taxonomy: Taxo
 def test_untrainable_data_is_explained(
     items: list[Labelled], message: str, analyser: Analyser, taxonomy: Taxonomy
 ) -> None:
-    features = extract(items, analyser, CharacterEncoder(), lambda *_: None)
+    features = extract(analyse(items, analyser, lambda *_: None), CharacterEncoder(), lambda *_: None)
     with pytest.raises(TrainingError, match=message):
         train(items, features, taxonomy, "x", lambda *_: None)
 
@@ -224,7 +225,7 @@ def test_untrainable_data_is_explained(
 def test_training_twice_gives_the_same_numbers(
     tiny: Trained, tiny_items: list[Labelled], analyser: Analyser, taxonomy: Taxonomy
 ) -> None:
-    features = extract(tiny_items, analyser, CharacterEncoder(), lambda *_: None)
+    features = extract(analyse(tiny_items, analyser, lambda *_: None), CharacterEncoder(), lambda *_: None)
     again = train(tiny_items, features, taxonomy, "tiny", lambda *_: None)
     np.testing.assert_array_equal(again.model.parameters.encoder_weights, tiny.model.parameters.encoder_weights)
     assert again.scores == tiny.scores

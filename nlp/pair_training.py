@@ -1,0 +1,222 @@
+"""Fits the pair model on labelled pairs, with cross-validation by group, and scores it.
+
+Copies are made of the training texts: the same text twice, and with a sentence left out. The corpus holds few of
+them, since they need no judgement, and a model that has seen only hard pairs takes likeness itself for a warning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+
+from nlp.artefact import save_artefact
+from nlp.contracts import Encoder, Encoding
+from nlp.document import Analyser, Document
+from nlp.errors import DataError, MinshengError
+from nlp.evaluation import Scores, score_themes
+from nlp.matching import (
+    MENTIONS,
+    RELATIONS,
+    TASK,
+    Background,
+    PairModel,
+    Parameters,
+    Profiler,
+    features,
+    grams,
+    matrix,
+)
+from nlp.mentions import MentionFinder
+
+FOLDS = 6
+SEED = 20220101
+RIDGE = 0.1
+# A group of characters in fewer background texts is left out of the counts.
+MIN_TEXTS = 3
+# Copies per pair of the corpus.
+COPIES = 0.15
+
+Progress = Callable[[str, int, int], None]
+
+
+class PairTrainingError(MinshengError):
+    """The pairs cannot be trained on."""
+
+
+@dataclass(frozen=True)
+class LabelledPair:
+    """Two texts and their grade; ``trap`` and ``conflicts`` (kinds) where known; pairs of a ``group`` never part."""
+
+    id: str
+    a: str
+    b: str
+    relation: str
+    trap: str = ""
+    conflicts: tuple[str, ...] = ()
+    group: str = ""
+    matter: str = ""
+
+
+@dataclass(frozen=True)
+class TrainedPairs:
+    """A fitted pair model and its out-of-fold scores."""
+
+    model: PairModel
+    scores: Scores
+
+
+def load_pairs(paths: Iterable[Path]) -> list[LabelledPair]:
+    """Read JSON Lines of pairs; raises DataError naming file and line."""
+    pairs = []
+    for path in paths:
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+        except FileNotFoundError:
+            raise DataError(path, "找不到语料文件") from None
+        except UnicodeDecodeError as error:
+            raise DataError(path, f"应为 UTF-8 编码：{error}") from error
+        pairs += [_pair(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    return pairs
+
+
+def _pair(path: Path, number: int, line: str) -> LabelledPair:
+    try:
+        r: dict[str, Any] = json.loads(line)
+        if r["relation"] not in RELATIONS:
+            raise DataError(path, f"relation 是 {r['relation']!r}，应为 {'、'.join(RELATIONS)} 之一", number)
+        kinds = tuple(conflict["kind"] for conflict in r.get("conflicts", ()))
+        return LabelledPair(
+            str(r["id"]), r["a"], r["b"], r["relation"], r.get("trap") or "", kinds,
+            str(r.get("group") or r["id"]), r.get("matter") or "",
+        )  # fmt: skip
+    except json.JSONDecodeError as error:
+        raise DataError(path, f"不是有效的 JSON：{error}", number) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(path, f"缺少字段 {error}", number) from error
+
+
+def count_background(texts: Iterable[Document]) -> Background:
+    """Counts of characters, pairs and triples in a collection of documents."""
+    counts: Counter[str] = Counter()
+    number = 0
+    for document in texts:
+        number += 1
+        for n in (1, 2, 3):
+            counts.update(grams(document.normalised.text, n))
+    return Background({g: c for g, c in sorted(counts.items()) if c >= MIN_TEXTS}, number)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What reads raw texts: kept together because the two are always needed together."""
+
+    analyser: Analyser
+    encoder: Encoder
+
+    def read(self, texts: Sequence[str], progress: Progress) -> dict[str, tuple[Document, Encoding]]:
+        """Document and encoding of each different text."""
+        found: dict[str, tuple[Document, Encoding]] = {}
+        distinct = list(dict.fromkeys(texts))
+        for start in range(0, len(distinct), 64):
+            part = distinct[start : start + 64]
+            documents = [self.analyser(text, None) for text in part]
+            encodings = self.encoder.encode([d.normalised.text for d in documents])
+            found |= {t: (d, e) for t, d, e in zip(part, documents, encodings, strict=True)}
+            progress("读取并编码", len(found), len(distinct))
+        return found
+
+
+def train_pairs(
+    pairs: Sequence[LabelledPair],
+    reader: Reader,
+    background: Background,
+    matters: tuple[NDArray[Any], NDArray[Any]],
+    corpora: Path,
+    name: str,
+    progress: Progress,
+) -> TrainedPairs:
+    """Fit on all pairs; scores are out of fold, by group.
+
+    matters: weights (d, K) and bias (K,) of a linear reading of base vectors as matters. Raises PairTrainingError
+    where a grade has fewer pairs than there are folds.
+    """
+    counted = Counter(pair.relation for pair in pairs)
+    few = [relation for relation in RELATIONS if counted[relation] < FOLDS]
+    if few:
+        raise PairTrainingError(f"每个等级至少需要 {FOLDS} 对，不足的有：{'、'.join(few)}")
+    copies = _copies(pairs)
+    everything = [*pairs, *copies]
+    read = reader.read([t for p in everything for t in (p.a, p.b)], progress)
+    states = np.concatenate([encoding.tokens for _, encoding in read.values()])
+    nothing = np.zeros(0)
+    draft = Parameters(nothing, nothing, nothing, nothing, states.mean(axis=0, dtype=np.float32), *matters)
+    profiler = Profiler(MentionFinder(corpora / MENTIONS, background.counts), background, draft)
+    profiles = {text: profiler(*both) for text, both in read.items()}
+    both = [(profiles[p.a], profiles[p.b]) for p in everything]
+    names = tuple(features(*both[0], background))
+    x = matrix(both, names, background)
+    y = np.array([RELATIONS.index(p.relation) for p in everything])
+    held_out = np.zeros((len(everything), len(RELATIONS)))
+    groups = [p.group for p in everything]
+    splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=SEED)
+    for number, (inner, outer) in enumerate(splitter.split(x, y, groups), 1):
+        centre, scale = _standard(x[inner])
+        fitted = LogisticRegression(C=RIDGE, max_iter=2000).fit((x[inner] - centre) / scale, y[inner])
+        held_out[outer] = fitted.predict_proba((x[outer] - centre) / scale)
+        progress("交叉验证", number, FOLDS)
+    centre, scale = _standard(x)
+    fitted = LogisticRegression(C=RIDGE, max_iter=2000).fit((x - centre) / scale, y)
+    parameters = Parameters(fitted.coef_.T, fitted.intercept_, centre, scale, draft.token_mean, *matters)
+    model = PairModel(Profiler(MentionFinder(corpora / MENTIONS, background.counts), background, parameters),
+                      parameters, names, name)  # fmt: skip
+    scores = score_themes(RELATIONS, held_out[: len(pairs)], [p.relation for p in pairs])
+    return TrainedPairs(model, scores)
+
+
+def _standard(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    scale = x.std(axis=0)
+    return x.mean(axis=0), np.where(scale > 0, scale, 1.0)
+
+
+def _copies(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
+    """The same text again, with its first or last sentence left out, as duplicates; in the group of the original."""
+    made = []
+    step = max(1, round(1 / COPIES))
+    for number, pair in enumerate(pairs[::step]):
+        parts = [part for part in pair.a.replace("！", "。").replace("？", "。").split("。") if part.strip()]
+        kept = parts[1:] if number % 2 and len(parts) > 2 else parts[:-1] if len(parts) > 2 else parts
+        shortened = "。".join(kept) + "。"
+        made.append(LabelledPair(f"{pair.id}-copy", pair.a, shortened, "duplicate", group=pair.group))
+    return made
+
+
+def save_pairs(
+    trained: TrainedPairs, target: Path, *, encoder_id: str, background: Background, papers: dict[str, Any]
+) -> None:
+    """Write the model folder."""
+    model, p = trained.model, trained.model.parameters
+    meta = {
+        "task": TASK,
+        "encoder_id": encoder_id,
+        "labels": list(RELATIONS),
+        "features": list(model.features),
+        "background_texts": background.texts,
+        "scores": {"out_of_fold": trained.scores.as_dict(), "folds": FOLDS, "seed": SEED},
+        **papers,
+    }
+    weights: dict[str, NDArray[Any]] = {
+        "weights": p.weights, "bias": p.bias, "centre": p.centre, "scale": p.scale,
+        "token_mean": p.token_mean.astype(np.float32),
+        "matter_weights": p.matter_weights.astype(np.float16), "matter_bias": p.matter_bias.astype(np.float32),
+        "counts": np.array(list(background.counts.values()), dtype=np.int32),
+    }  # fmt: skip
+    save_artefact(target, meta, weights, list(background.counts))
