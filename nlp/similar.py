@@ -8,12 +8,15 @@ import numpy as np
 
 from nlp.contracts import Encoding, FloatArray, Neighbour, SentenceMatch, Span
 from nlp.document import Document
+from nlp.themes import is_courtesy
 
 # Shorter sentences (greetings, thanks) match everywhere and explain nothing.
 _MIN_SENTENCE = 6
 _MAX_MATCHES = 3
 # Sentences a side: bounds the pairs; the longest are kept, in order.
 _MAX_SENTENCES = 100
+# Below this a sentence has no good counterpart.
+_SAID = 0.6
 
 
 def nearest(query: FloatArray, keys: Sequence[int], matrix: FloatArray, limit: int) -> list[Neighbour]:
@@ -41,11 +44,7 @@ def matching_sentences(
     carry their whole text, and only the words tell which sentence of it is meant.
     """
     left, right = _sentences(a, a_encoding), _sentences(b, b_encoding)
-    scored = [
-        (float(va @ vb) * (0.5 + 0.5 * _containment(sa.text, sb.text)), i, j)
-        for i, (sa, va) in enumerate(left)
-        for j, (sb, vb) in enumerate(right)
-    ]
+    scored = [(_score(x, y), i, j) for i, x in enumerate(left) for j, y in enumerate(right)]
     matches: list[SentenceMatch] = []
     used_left: set[int] = set()
     used_right: set[int] = set()
@@ -60,6 +59,28 @@ def matching_sentences(
     return tuple(matches)
 
 
+def added_sentences(
+    lead: Document, lead_encoding: Encoding, member: Document, member_encoding: Encoding
+) -> tuple[Span, ...]:
+    """The sentences of ``member`` that say what ``lead`` does not, in order; greetings and thanks left out.
+
+    A sentence counts as said where one of the lead's is like it (cosine weighted by the share of *its* words found
+    there, at least ``_SAID``). A long sentence around a known demand is therefore an addition, as a whole.
+    """
+    theirs = _sentences(lead, lead_encoding)
+    added = []
+    for mine in _sentences(member, member_encoding):
+        said = max((_score(mine, other, one_way=True) for other in theirs), default=0.0)
+        if said < _SAID and not is_courtesy(mine[0].text):
+            added.append(mine[0])
+    return tuple(added)
+
+
+def _score(a: tuple[Span, FloatArray], b: tuple[Span, FloatArray], *, one_way: bool = False) -> float:
+    """Cosine in [-1, 1] times 0.5 to 1 for the words shared: of the shorter sentence's, or ``one_way`` of a's."""
+    return float(a[1] @ b[1]) * (0.5 + 0.5 * _containment(a[0].text, b[0].text, one_way=one_way))
+
+
 def _sentences(document: Document, encoding: Encoding) -> list[tuple[Span, FloatArray]]:
     spans = [(document.span(start, end, "SENTENCE"), encoding.pool(start, end)) for start, end in document.sentences]
     body = [(span, vector) for span, vector in spans if span.field == "text"]
@@ -68,7 +89,10 @@ def _sentences(document: Document, encoding: Encoding) -> list[tuple[Span, Float
     return [chosen[k] for k in sorted(longest)]
 
 
-def _containment(a: str, b: str) -> float:
-    """Share of the shorter sentence's character pairs found in the other: a short demand inside a long sentence."""
+def _containment(a: str, b: str, *, one_way: bool = False) -> float:
+    """Share of the shorter sentence's character pairs found in the other: a short demand inside a long sentence.
+
+    ``one_way``: the share of a's pairs, whichever is shorter.
+    """
     left, right = ({s[i : i + 2] for i in range(len(s) - 1)} for s in (a, b))
-    return len(left & right) / max(1, min(len(left), len(right)))
+    return len(left & right) / max(1, len(left) if one_way else min(len(left), len(right)))

@@ -300,3 +300,8 @@ def _assemble(artefact: Artefact, taxonomy: Taxonomy) -> ThemeModel:
         accept_threshold=float(artefact.meta["thresholds"]["accept"]),
     )
     return ThemeModel(taxonomy, artefact.meta["labels"], artefact.vocabulary, parameters, artefact.name)
+
+
+def is_courtesy(sentence: str) -> bool:
+    """Whether a sentence is nothing but greeting, thanks or signature."""
+    return all(_COURTESY.fullmatch(clause) for clause in _CLAUSE.findall(sentence))

@@ -8,6 +8,7 @@ from typing import Any
 
 from nlp.contracts import Span
 from nlp.errors import InputError
+from service.cases import PUBLIC_KINDS
 from service.engine import Analysed, Similar
 from service.store import Stored
 
@@ -15,8 +16,6 @@ _MAX_ID = 200
 # The columns of an export, in order.
 COLUMNS = ("id", "source", "external_id", "title", "text", "received_at", "district", "address", "submitter", "primary",
            "confidence", "decision", "matter", "secondary", "model")  # fmt: skip
-# Whom the public record may name in full; everyone else's name is masked.
-_PUBLIC_KINDS = frozenset({"委员", "政协委员", "人大代表", "单位", "党派", "专委会"})
 
 
 def item_id(value: object) -> str | int | None:
@@ -71,7 +70,7 @@ def masked(text: str, field: str, spans: Iterable[Mapping[str, Any]]) -> str:
 def _unnamed(text: str, item: Stored) -> str:
     """``text`` without the submitter's own name, length kept; those who act in public keep theirs."""
     name = (item.submission.submitter.name or "").strip()
-    if len(name) < 2 or item.submission.submitter.kind in _PUBLIC_KINDS:
+    if len(name) < 2 or item.submission.submitter.kind in PUBLIC_KINDS:
         return text
     return text.replace(name, name[0] + "*" * (len(name) - 1))
 
@@ -109,7 +108,7 @@ def stored(item: Stored) -> dict[str, Any]:
     submission, analysis = item.submission, item.analysis or {}
     pii = analysis.get("pii", [])
     submitter = asdict(submission.submitter)
-    if submitter["name"] and submitter["kind"] not in _PUBLIC_KINDS:
+    if submitter["name"] and submitter["kind"] not in PUBLIC_KINDS:
         submitter["name"] = submitter["name"][0] + "*" * (len(submitter["name"]) - 1)
     if submitter["phone"]:
         shown = min(4, len(submitter["phone"]) // 2)
