@@ -70,6 +70,15 @@ class Case:
         return "open" if self.closed_at is None else "undone"
 
 
+@dataclass(frozen=True)
+class Outline:
+    """A case, the number of distinct submitters, and the follow-ups to its members (in neither count)."""
+
+    case: Case
+    voices: int
+    follow_ups: tuple[int, ...]
+
+
 def phone_of(submitter: Submitter) -> str | None:
     """The digits that identify a submitter's telephone, or None: absent, masked, too short, or one digit repeated."""
     phone = unicodedata.normalize("NFKC", submitter.phone or "")
@@ -168,6 +177,12 @@ class Cases:
         with self.store.reading() as connection:
             return self._case(connection, number)
 
+    def outline(self, case: Case) -> Outline:
+        """The counts of a case."""
+        voices = count_voices(item.submission.submitter for item in self.store.get_many(case.members))
+        later = self.later(case.members)
+        return Outline(case, voices, tuple(sorted(number for numbers in later.values() for number in numbers)))
+
     def page(self, *, after: int = 0, limit: int = 50, state: State | None = None) -> list[Case]:
         """Cases numbered above ``after``, ascending."""
         query = sa.select(cases.c.id).where(self.store.mine(cases), cases.c.id > after)
@@ -176,6 +191,11 @@ class Cases:
         with self.store.reading() as connection:
             numbers = connection.execute(query.order_by(cases.c.id).limit(limit)).scalars().all()
             return [self._case(connection, number) for number in numbers]
+
+    def case_of(self, number: int) -> int | None:
+        """The open case a submission is in."""
+        with self.store.reading() as connection:
+            return self._open_cases(connection, [number]).get(number)
 
     def memberships(self) -> dict[int, tuple[int, int]]:
         """Submission → (open case, its lead), for all that are in one."""
@@ -244,6 +264,19 @@ class Cases:
         """Every follow-up → the earlier submission it was linked to."""
         with self.store.reading() as connection:
             return self._links(connection)
+
+    def later(self, numbers: Sequence[int]) -> dict[int, list[int]]:
+        """For each submission the follow-ups to it, and those to them, ascending."""
+        direct: dict[int, list[int]] = {}
+        for number, earlier in self.links().items():
+            direct.setdefault(earlier, []).append(number)
+        found = {}
+        for number in numbers:
+            below = list(direct.get(number, []))
+            for one in below:  # grows while it is walked; links have no circles
+                below += direct.get(one, [])
+            found[number] = sorted(below)
+        return found
 
     def phones(self) -> dict[str, list[int]]:
         """Telephone (see ``phone_of``) → numbers of its submissions, ascending."""

@@ -6,7 +6,7 @@ The machine proposes only; nothing here writes to the store but ``receive``, whi
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from nlp.errors import ArtefactMissing, InputError
 from nlp.grouping import Group, complete_linkage
 from nlp.normalise import normalise
 from nlp.similar import added_sentences, nearest
-from service.cases import Case, Cases, count_voices, phone_of
+from service.cases import Cases, Outline, count_voices, phone_of
 from service.engine import Analysed, Engine, store_batch
 from service.store import Store, Stored, Submission
 
@@ -92,7 +92,7 @@ class Suggestions:
 
 @dataclass(frozen=True)
 class Member:
-    """A member of a case: what it says beyond the lead's text, and the follow-ups to it."""
+    """A member of a case, what it says beyond the lead's text, and the follow-ups to it."""
 
     stored: Stored
     added: tuple[Span, ...]
@@ -101,11 +101,10 @@ class Member:
 
 @dataclass(frozen=True)
 class CaseView:
-    """A case with its members (the lead first), the number of distinct submitters, and its steps, oldest first."""
+    """A case in full: its members, the lead first, and its steps, oldest first."""
 
-    case: Case
+    outline: Outline
     members: tuple[Member, ...]
-    voices: int
     history: tuple[dict[str, Any], ...]
 
 
@@ -119,7 +118,6 @@ class Duplicates:
         # By the digests of two submissions (number, text and all): P(duplicate), None where not graded duplicate.
         self._grades: dict[tuple[str, str], float | None] = {}
 
-    @property
     def grader(self) -> PairGrader:
         """The loaded grader; raises ArtefactMissing where there is none."""
         if self.engine.models.pairs is None:
@@ -157,7 +155,7 @@ class Duplicates:
             scores = self._near(encoding.vector, mine, number)
             likely: list[Candidate] = []
             for stored, other, other_encoding in readings.get(sorted(scores)):
-                comparison = self.grader.compare(document, encoding, other, other_encoding)
+                comparison = self.grader().compare(document, encoding, other, other_encoding)
                 if comparison.relation == "duplicate" and (stored.id in mine or stored.id not in links):
                     case, _ = memberships.get(stored.id, (None, 0))
                     likely.append(Candidate(stored, scores[stored.id], comparison, case))
@@ -183,7 +181,7 @@ class Duplicates:
         and a campaign's copies would fill each other's list of neighbours. ``report(what, done, total)``. Raises
         ArtefactMissing without a grader, QueueFull where others fill the queue; what was graded till then is kept.
         """
-        _ = self.grader
+        self.grader()
         links, memberships = self.cases.links(), self.cases.memberships()
         copies: dict[str, list[int]] = {}
         digests: dict[int, str] = {}
@@ -236,7 +234,7 @@ class Duplicates:
         """P(duplicate) of each pair, None where it is not graded so. On the encoder's thread only."""
         numbers = sorted({number for pair in pairs for number in pair})
         read = {stored.id: (document, encoding) for stored, document, encoding in readings.get(numbers)}
-        grades = [self.grader.compare(*read[a], *read[b]) for a, b in pairs]
+        grades = [self.grader().compare(*read[a], *read[b]) for a, b in pairs]
         return [g.duplicate if g.relation == "duplicate" else None for g in grades]
 
     def _suggestions(self, groups: Sequence[Group], leads: dict[int, int]) -> Suggestions:
@@ -270,26 +268,14 @@ class Duplicates:
         for start in range(0, len(stored), _TURN):
             portion = stored[start : start + _TURN]
             added += self.engine.run(lambda portion=portion: self._added(stored[0], portion))  # type: ignore[misc]
-        follow_ups = self.follow_ups(case.members)
-        members = tuple(Member(s, a, follow_ups[s.id]) for s, a in zip(stored, added, strict=True))
-        voices = count_voices(s.submission.submitter for s in stored)
-        return CaseView(case, members, voices, tuple(self.cases.history(number)))
+        later = self.cases.later(case.members)
+        members = (Member(s, a, tuple(self.store.get_many(later[s.id]))) for s, a in zip(stored, added, strict=True))
+        return CaseView(self.cases.outline(case), tuple(members), tuple(self.cases.history(number)))
 
     def _added(self, lead: Stored, members: Sequence[Stored]) -> list[tuple[Span, ...]]:
         read = self.engine.read([(s.submission.title, s.submission.text) for s in (lead, *members)])
         same = [m.submission.text == lead.submission.text for m in members]
         return [() if s else added_sentences(*read[0], *r) for s, r in zip(same, read[1:], strict=True)]
-
-    def follow_ups(self, numbers: Iterable[int]) -> dict[int, tuple[Stored, ...]]:
-        """For each submission the follow-ups to it and to those, by number."""
-        later: dict[int, list[int]] = {}
-        for number, earlier in self.cases.links().items():
-            later.setdefault(earlier, []).append(number)
-
-        def below(number: int) -> list[int]:
-            return [n for direct in later.get(number, []) for n in (direct, *below(direct))]
-
-        return {number: tuple(self.store.get_many(sorted(below(number)))) for number in numbers}
 
 
 class _Readings:

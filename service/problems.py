@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from nlp.errors import ArtefactError, DataError, InputError, MinshengError
-from service.cases import CaseError, Conflict, NotFound
+from service.cases import CaseError, NotFound
 from service.engine import QueueFull
 from service.store import StoreError
 
@@ -23,7 +23,7 @@ _LOG = logging.getLogger("minsheng")
 TABLE: dict[type[MinshengError], tuple[str, int, str]] = {
     InputError: ("invalid-item", 422, "内容无法处理"),
     NotFound: ("not-found", 404, "没有找到"),
-    Conflict: ("conflict", 409, "与已登记的情况冲突"),
+    CaseError: ("conflict", 409, "与已登记的情况冲突"),
     QueueFull: ("busy", 429, "请求过多"),
     StoreError: ("store-unavailable", 503, "数据库不可用"),
     ArtefactError: ("model-unavailable", 503, "模型不可用"),

@@ -125,7 +125,8 @@ def test_store_and_find(client: TestClient) -> None:
     def post() -> dict[str, Any]:
         return dict(client.post("/v1/submissions", json={"items": [item]}).json()["items"][0])
 
-    assert post() == {"id": 9, "submission_id": 1, "external_id": "WO-1", "outcome": "new"}
+    assert post() == {"id": 9, "submission_id": 1, "external_id": "WO-1", "outcome": "new", "duplicates": [],
+                      "follows": None}  # fmt: skip
     assert post()["outcome"] == "unchanged"
     item["text"] += "。又坏了"
     assert post()["outcome"] == "revised"
