@@ -303,5 +303,6 @@ def _assemble(artefact: Artefact, taxonomy: Taxonomy) -> ThemeModel:
 
 
 def is_courtesy(sentence: str) -> bool:
-    """Whether a sentence is nothing but greeting, thanks or signature."""
-    return all(_COURTESY.fullmatch(clause) for clause in _CLAUSE.findall(sentence))
+    """Whether a sentence is nothing but greeting, thanks or signature (「电话：」 belongs to the number after it)."""
+    joined = regex.sub("[：:]", "", sentence)
+    return any(all(_COURTESY.fullmatch(c) for c in _CLAUSE.findall(form)) for form in (sentence, joined))

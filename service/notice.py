@@ -13,12 +13,15 @@ from service import render
 from service.duplicates import CaseView
 from service.intake import CHINA
 
-# What fits on one A4 page; what does not is counted, never left out in silence.
-_LEAD_CHARS = 240
-_ADDING = 8
+# What fits on one A4 page at the worst; what does not is counted, never left out in silence. Lengths in characters.
+_LEAD = 120
+_TITLE = 40
+_REASON = 100
+_ADDING = 5
 _ADDED = 2
-_ADDED_CHARS = 60
-_NUMBERS = 40
+_ADDED_LENGTH = 36
+_NUMBERS_LENGTH = 110
+_NUMBER_LENGTH = 30
 
 
 def notice(view: CaseView, format: Literal["text", "html"]) -> str:
@@ -38,41 +41,50 @@ def _content(view: CaseView) -> dict[str, Any]:
     detail = render.case_detail(view)
     lead, *others = [_member(material) for material in detail["materials"]]
     adding = [member for member in others if member["added"]]
-    silent = [member["external_id"] for member in others if not member["added"]]
-    for step in detail["events"]:  # written by staff, who may have copied a telephone number into it
-        step["detail"]["reason"] = _without_pii(step["detail"]["reason"])
     merged = next(step for step in detail["events"] if step["kind"] == "merged")
     undone = [step for step in detail["events"] if step["kind"] == "unmerged"]
     return {
         "case": detail,
-        "lead": lead | {"text": _cut(detail["materials"][0]["text"], _LEAD_CHARS)},
+        "lead": lead | {"text": _cut(detail["materials"][0]["text"], _LEAD)},
         "adding": adding[:_ADDING],
-        "not_shown": [member["external_id"] for member in adding[_ADDING:]][:_NUMBERS],
-        "not_shown_count": len(adding[_ADDING:]),
-        "silent": silent[:_NUMBERS],
-        "silent_count": len(silent),
-        "follow_ups": [f.submission.external_id for m in view.members for f in m.follow_ups][:_NUMBERS],
-        "merged": merged | {"date": _day(merged["at"])},
-        "undone": undone[-1] | {"date": _day(undone[-1]["at"])} if undone else None,
+        "others_adding": _numbers([member["number"] for member in adding[_ADDING:]]),
+        "silent": _numbers([member["number"] for member in others if not member["added"]]),
+        "follow_ups": _numbers([f.submission.external_id for m in view.members for f in m.follow_ups]),
+        "merged": _step(merged),
+        "undone": _step(undone[-1]) if undone and (detail["left"] or detail["state"] == "undone") else None,
     }
 
 
 def _member(material: dict[str, Any]) -> dict[str, Any]:
-    added = [_cut(one["text"], _ADDED_CHARS) for one in material["added"]]
+    added = [_cut(one["text"], _ADDED_LENGTH) for one in material["added"]]
     submitter = material["submitter"]
     return {
-        "external_id": material["external_id"],
-        "title": material["title"] or _cut(material["text"], 20),
+        "number": _cut(material["external_id"], _NUMBER_LENGTH),
+        "title": _cut(material["title"], _TITLE),
         "date": _day(material["received_at"]),
-        "submitter": "，".join(filter(None, (submitter["name"] or "反映人不明", submitter["sector"]))),
+        "submitter": _cut("，".join(filter(None, (submitter["name"] or "反映人不明", submitter["sector"]))), 20),
         "added": added[:_ADDED],
         "more": len(added[_ADDED:]),
     }
 
 
-def _without_pii(text: str) -> str:
-    spans = [{"field": "text", "start": start, "end": end} for start, end, _ in find_pii(text)]
-    return render.masked(text, "text", spans)
+def _step(event: dict[str, Any]) -> dict[str, Any]:
+    """Who, when and why. The reason was written by staff, who may have copied a telephone number into it."""
+    reason = event["detail"]["reason"]
+    spans = [{"field": "text", "start": start, "end": end} for start, end, _ in find_pii(reason)]
+    reason = _cut(render.masked(reason, "text", spans), _REASON)
+    whole = event["detail"].get("whole", True)
+    return {"actor": _cut(event["actor"], 20), "date": _day(event["at"]), "reason": reason, "whole": whole}
+
+
+def _numbers(numbers: list[str]) -> dict[str, Any]:
+    """As many of the numbers as fit, and how many there are."""
+    shown: list[str] = []
+    for number in numbers:
+        if shown and sum(len(one) + 1 for one in shown) + len(number) > _NUMBERS_LENGTH:
+            break
+        shown.append(_cut(number, _NUMBER_LENGTH))
+    return {"text": "、".join(shown) + ("等" if len(shown) < len(numbers) else ""), "count": len(numbers)}
 
 
 def _cut(text: str, length: int) -> str:
