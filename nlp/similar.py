@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def matching_sentences(
     for score, i, j in sorted(scored, key=lambda item: (-item[0], item[1], item[2])):
         if i in used_left or j in used_right:
             continue
-        matches.append(SentenceMatch(left[i][0], right[j][0], score))
+        matches.append(SentenceMatch(left[i].span, right[j].span, score))
         used_left.add(i)
         used_right.add(j)
         if len(matches) == _MAX_MATCHES:
@@ -71,28 +72,37 @@ def added_sentences(
     added = []
     for mine in _sentences(member, member_encoding):
         said = max((_score(mine, other, one_way=True) for other in theirs), default=0.0)
-        if said < _SAID and not is_courtesy(mine[0].text):
-            added.append(mine[0])
+        if said < _SAID and not is_courtesy(mine.span.text):
+            added.append(mine.span)
     return tuple(added)
 
 
-def _score(a: tuple[Span, FloatArray], b: tuple[Span, FloatArray], *, one_way: bool = False) -> float:
-    """Cosine in [-1, 1] times 0.5 to 1 for the words shared: of the shorter sentence's, or ``one_way`` of a's."""
-    return float(a[1] @ b[1]) * (0.5 + 0.5 * _containment(a[0].text, b[0].text, one_way=one_way))
+@dataclass(frozen=True)
+class _Sentence:
+    """A sentence, its vector float32 (d,), L2 = 1, and the pairs of neighbouring characters in it."""
+
+    span: Span
+    vector: FloatArray
+    pairs: frozenset[str]
 
 
-def _sentences(document: Document, encoding: Encoding) -> list[tuple[Span, FloatArray]]:
-    spans = [(document.span(start, end, "SENTENCE"), encoding.pool(start, end)) for start, end in document.sentences]
-    body = [(span, vector) for span, vector in spans if span.field == "text"]
+def _score(a: _Sentence, b: _Sentence, *, one_way: bool = False) -> float:
+    """Cosine in [-1, 1] times 0.5 to 1 for the share of character pairs found in the other.
+
+    The shorter sentence's share, a short demand inside a long sentence; ``one_way``: a's share.
+    """
+    whole = len(a.pairs) if one_way else min(len(a.pairs), len(b.pairs))
+    return float(a.vector @ b.vector) * (0.5 + 0.5 * len(a.pairs & b.pairs) / max(1, whole))
+
+
+def _sentences(document: Document, encoding: Encoding) -> list[_Sentence]:
+    spans = [(document.span(start, end, "SENTENCE"), start, end) for start, end in document.sentences]
+    body = [item for item in spans if item[0].field == "text"]
     chosen = [item for item in body if len(item[0].text) >= _MIN_SENTENCE] or body
     longest = sorted(range(len(chosen)), key=lambda k: -len(chosen[k][0].text))[:_MAX_SENTENCES]
-    return [chosen[k] for k in sorted(longest)]
-
-
-def _containment(a: str, b: str, *, one_way: bool = False) -> float:
-    """Share of the shorter sentence's character pairs found in the other: a short demand inside a long sentence.
-
-    ``one_way``: the share of a's pairs, whichever is shorter.
-    """
-    left, right = ({s[i : i + 2] for i in range(len(s) - 1)} for s in (a, b))
-    return len(left & right) / max(1, len(left) if one_way else min(len(left), len(right)))
+    return [
+        _Sentence(
+            span, encoding.pool(start, end), frozenset(a + b for a, b in zip(span.text, span.text[1:], strict=False))
+        )
+        for span, start, end in (chosen[k] for k in sorted(longest))
+    ]

@@ -31,6 +31,7 @@ MAX_MEMBERS = 1000
 _MAX_REASON = 500
 _MAX_ACTOR = 100
 _MIN_PHONE = 7
+_ACCOUNT_DIGITS = 4
 
 
 class CaseError(MinshengError):
@@ -89,11 +90,15 @@ def phone_of(submitter: Submitter) -> str | None:
 
 
 def voice_of(submitter: Submitter) -> tuple[str, str] | None:
-    """What tells one submitter from another: the telephone; for those who act in public, the name. None: unknown."""
+    """What tells one submitter from another, or None where nothing does.
+
+    The telephone; without one, the name of those who act in public, or an account number (a name with four digits).
+    """
     phone, name = phone_of(submitter), (submitter.name or "").strip()
     if phone:
         return "phone", phone
-    return ("name", name) if name and submitter.kind in PUBLIC_KINDS else None
+    telling = submitter.kind in PUBLIC_KINDS or sum(c.isdigit() for c in name) >= _ACCOUNT_DIGITS
+    return ("name", name) if name and telling else None
 
 
 def count_voices(submitters: Iterable[Submitter]) -> int:
@@ -278,17 +283,16 @@ class Cases:
             found[number] = sorted(below)
         return found
 
-    def phones(self) -> dict[str, list[int]]:
-        """Telephone (see ``phone_of``) → numbers of its submissions, ascending."""
-        query = sa.select(submissions.c.id, submissions.c.submitter_phone).where(
-            self.store.mine(submissions), submissions.c.submitter_phone.is_not(None)
-        )
-        found: dict[str, list[int]] = {}
+    def voices(self) -> dict[tuple[str, str], list[int]]:
+        """Submitter (see ``voice_of``) → numbers of their submissions, ascending; the unknown ones left out."""
+        own = (submissions.c.submitter_name, submissions.c.submitter_phone, submissions.c.submitter_kind)
+        query = sa.select(submissions.c.id, *own).where(self.store.mine(submissions))
+        found: dict[tuple[str, str], list[int]] = {}
         with self.store.reading() as connection:
-            for row in connection.execute(query.order_by(submissions.c.id)):
-                phone = phone_of(Submitter(phone=row.submitter_phone))
-                if phone:
-                    found.setdefault(phone, []).append(row.id)
+            for number, name, phone, kind in connection.execute(query.order_by(submissions.c.id)):
+                voice = voice_of(Submitter(name=name, phone=phone, kind=kind))
+                if voice:
+                    found.setdefault(voice, []).append(number)
         return found
 
     def _case(self, connection: sa.Connection, number: int) -> Case:

@@ -6,7 +6,7 @@ The machine proposes only; nothing here writes to the store but ``receive``, whi
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,19 +19,19 @@ from nlp.errors import ArtefactMissing, InputError
 from nlp.grouping import Group, complete_linkage
 from nlp.normalise import normalise
 from nlp.similar import added_sentences, nearest
-from service.cases import Cases, Outline, count_voices, phone_of
+from service.cases import Cases, Outline, count_voices, voice_of
 from service.engine import Analysed, Engine, store_batch
 from service.store import Store, Stored, Submission
 
 # Nearest neighbours that are graded; a duplicate further away is found from the other side, or not at all.
 _CANDIDATES = 10
 # Of the same submitter's other submissions, the latest are graded as well, however near.
-_SAME_PHONE = 5
+_SAME_VOICE = 5
 _MAX_DUPLICATES = 5
 # Pairs graded, or texts read, in one turn on the encoder's thread: others get theirs in between.
 _TURN = 32
-# Documents with their token states that are kept at a time: about 300 kB each.
-_KEPT = 256
+# Token states kept at a time, of all documents together: about 1.5 kB each, or 300 MB.
+_KEPT_TOKENS = 200_000
 
 Report = Callable[[str, int, int], None]
 
@@ -115,6 +115,7 @@ class Duplicates:
         self.engine = engine
         self.store = store
         self.cases = Cases(store)
+        self._readings = _Readings(engine, store)
         # By the digests of two submissions (number, text and all): P(duplicate), None where not graded duplicate.
         self._grades: dict[tuple[str, str], float | None] = {}
 
@@ -145,16 +146,15 @@ class Duplicates:
         return self._answers([(s, row.id if row else None, self.store.outcome(s)) for s, row in known])
 
     def _answers(self, items: Sequence[tuple[Submission, int | None, str]]) -> list[Received]:
-        readings = _Readings(self.engine, self.store)
-        phones, links, memberships = self.cases.phones(), self.cases.links(), self.cases.memberships()
+        voices, links, memberships = self.cases.voices(), self.cases.links(), self.cases.memberships()
         answers = []
         for submission, number, outcome in items:
             [(document, encoding)] = self.engine.read([(submission.title, submission.text)])
-            phone = phone_of(submission.submitter)
-            mine = {n for n in phones.get(phone, []) if n != number} if phone else set()
+            voice = voice_of(submission.submitter)
+            mine = {n for n in voices.get(voice, []) if n != number} if voice else set()
             scores = self._near(encoding.vector, mine, number)
             likely: list[Candidate] = []
-            for stored, other, other_encoding in readings.get(sorted(scores)):
+            for stored, other, other_encoding in self._readings.get(sorted(scores)):
                 comparison = self.grader().compare(document, encoding, other, other_encoding)
                 if comparison.relation == "duplicate" and (stored.id in mine or stored.id not in links):
                     case, _ = memberships.get(stored.id, (None, 0))
@@ -170,7 +170,7 @@ class Duplicates:
         """Number → cosine of the stored submissions to be graded, without ``number`` itself."""
         keys, matrix = self.engine.matrix(self.store)
         scores = {n.key: n.score for n in nearest(vector, keys, matrix, _CANDIDATES + 1) if n.key != number}
-        latest = [n for n in sorted(mine, reverse=True) if n not in scores][:_SAME_PHONE]
+        latest = [n for n in sorted(mine, reverse=True) if n not in scores][:_SAME_VOICE]
         places = [int(np.searchsorted(keys, n)) for n in latest]
         return scores | {keys[p]: float(matrix[p] @ vector) for p in places if p < len(keys) and keys[p] in mine}
 
@@ -196,12 +196,11 @@ class Duplicates:
 
     def _grouped(self, copies: dict[int, list[int]], digests: dict[int, str], report: Report) -> list[Group]:
         """Groups of submissions in which all pairs are duplicates; ``copies``: first of identical ones → all."""
-        readings = _Readings(self.engine, self.store)
 
         def grade(pairs: Sequence[tuple[int, int]]) -> None:
             fresh = [(a, b) for a, b in pairs if (digests[a], digests[b]) not in self._grades]
             if fresh:
-                found = self.engine.run(lambda: self._graded(fresh, readings))
+                found = self.engine.run(lambda: self._graded(fresh))
                 self._grades |= {(digests[a], digests[b]): p for (a, b), p in zip(fresh, found, strict=True)}
 
         pairs = self.engine.run(lambda: self._pairs(list(copies)))
@@ -219,7 +218,7 @@ class Duplicates:
         return [Group(tuple(n for key in g.keys for n in copies[key]), g.probability) for g in groups]
 
     def _pairs(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
-        """Each submission with its nearest neighbours among ``numbers``: lower number first, ascending, no repeats."""
+        """Each submission with its nearest neighbours among ``numbers``, lower number first, no repeats."""
         keys, matrix = self.engine.matrix(self.store)
         wanted = set(numbers)
         rows = [i for i, key in enumerate(keys) if key in wanted]
@@ -228,12 +227,12 @@ class Duplicates:
         for key, vector in zip(keys, matrix, strict=True):
             near = nearest(vector, keys, matrix, _CANDIDATES + 1)
             pairs |= {(min(key, n.key), max(key, n.key)) for n in near if n.key != key}
-        return sorted(pairs)
+        return _near_order(pairs)
 
-    def _graded(self, pairs: Sequence[tuple[int, int]], readings: _Readings) -> list[float | None]:
+    def _graded(self, pairs: Sequence[tuple[int, int]]) -> list[float | None]:
         """P(duplicate) of each pair, None where it is not graded so. On the encoder's thread only."""
         numbers = sorted({number for pair in pairs for number in pair})
-        read = {stored.id: (document, encoding) for stored, document, encoding in readings.get(numbers)}
+        read = {stored.id: (document, encoding) for stored, document, encoding in self._readings.get(numbers)}
         grades = [self.grader().compare(*read[a], *read[b]) for a, b in pairs]
         return [g.duplicate if g.relation == "duplicate" else None for g in grades]
 
@@ -243,11 +242,11 @@ class Duplicates:
         follow_ups: list[FollowUp] = []
         for group in groups:
             stored = sorted(self.store.get_many(group.keys), key=lambda s: (s.id not in leads, *_arrival(s)))
-            first: dict[str, Stored] = {}
+            first: dict[tuple[str, str], Stored] = {}
             members: list[Stored] = []
             for item in stored:
-                phone = phone_of(item.submission.submitter)
-                earlier = first.setdefault(phone, item) if phone else item
+                voice = voice_of(item.submission.submitter)
+                earlier = first.setdefault(voice, item) if voice else item
                 if item.id in leads and members:
                     continue  # two open cases about one matter: only a person can undo one of them
                 if earlier is item:
@@ -284,20 +283,41 @@ class _Readings:
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine = engine
         self._store = store
-        self._kept: OrderedDict[int, tuple[Stored, Document, Encoding]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, str, str], tuple[Document, Encoding]] = OrderedDict()
+        self._tokens = 0
 
     def get(self, numbers: Sequence[int]) -> list[tuple[Stored, Document, Encoding]]:
-        """Those of the submissions that are stored, in order."""
-        stored = self._store.get_many([number for number in numbers if number not in self._kept])
-        read = self._engine.read([(s.submission.title, s.submission.text) for s in stored])
-        self._kept |= {s.id: (s, *r) for s, r in zip(stored, read, strict=True)}
-        found = [self._kept[number] for number in numbers if number in self._kept]
-        for number in numbers:
-            if number in self._kept:
-                self._kept.move_to_end(number)
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+        """Those of the submissions that are stored, in order, as they are now."""
+        stored = self._store.get_many(numbers)
+        keys = [(s.id, s.submission.title, s.submission.text) for s in stored]  # a revised one is read again
+        fresh = [key for key in keys if key not in self._kept]
+        for key, reading in zip(fresh, self._engine.read([key[1:] for key in fresh]), strict=True):
+            self._kept[key] = reading
+            self._tokens += len(reading[1].tokens)
+        found = []
+        for item, key in zip(stored, keys, strict=True):
+            self._kept.move_to_end(key)
+            found.append((item, *self._kept[key]))
+        while self._tokens > _KEPT_TOKENS:
+            _, (_, encoding) = self._kept.popitem(last=False)
+            self._tokens -= len(encoding.tokens)
         return found
+
+
+def _near_order(pairs: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The pairs along a walk over the graph they make, breadth first: what is kept is used again before it goes."""
+    near: dict[int, list[int]] = {}
+    for a, b in sorted(pairs):
+        near.setdefault(a, []).append(b)
+        near.setdefault(b, []).append(a)
+    rank: dict[int, int] = {}
+    for start in near:
+        walk = [start] if start not in rank else []
+        for key in walk:  # grows while it is walked
+            if key not in rank:
+                rank[key] = len(rank)
+                walk += [other for other in near[key] if other not in rank]
+    return sorted(pairs, key=lambda pair: sorted((rank[pair[0]], rank[pair[1]]), reverse=True))
 
 
 def _arrival(item: Stored) -> tuple[float, int]:

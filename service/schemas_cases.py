@@ -63,7 +63,7 @@ class CaseOut(BaseModel):
     members: list[int] = Field(description="成员编号，主件在前")
     left: list[int] = Field(description="已单独撤出的材料")
     count: int = Field(description="件数；内容相同的也各计一件")
-    voices: int = Field(description="反映人数：同一电话计一人，反映人不明的各计一人")
+    voices: int = Field(description="反映人数：同一电话计一人，无电话的委员、单位按名称、留言按账号，不明的各计一人")
     follow_ups: list[int] = Field(description="各成员的续报，不计入件数与人数")
     opened_at: str
     closed_at: str | None

@@ -21,12 +21,6 @@ SNAPSHOT = Path(__file__).parent / "openapi.json"
 LAMP = "小区门口的路灯坏了半个月没人修。"
 
 
-@pytest.fixture
-def client(settings: Settings, models: Models, store: Store) -> Iterator[TestClient]:
-    with TestClient(create_app(settings, models, store), base_url="http://127.0.0.1:8000") as opened:
-        yield opened
-
-
 def _classify(client: TestClient, *items: Any) -> list[dict[str, Any]]:
     response = client.post(
         "/v1/classify", content=json.dumps({"items": items}), headers={"content-type": "application/json"}

@@ -42,12 +42,6 @@ def cases(store: Store) -> Cases:
     return Cases(store)
 
 
-@pytest.fixture
-def client(settings: Settings, models: Models, store: Store) -> Iterator[TestClient]:
-    with TestClient(create_app(settings, models, store), base_url="http://127.0.0.1:8000") as opened:
-        yield opened
-
-
 def post(client: TestClient, *items: dict[str, Any], **query: str) -> list[dict[str, Any]]:
     response = client.post("/v1/submissions", json={"items": items}, params=query)
     assert response.status_code == 200, response.text
@@ -213,6 +207,7 @@ def test_voices_are_telephones_and_public_names() -> None:
     assert [phone_of(Submitter(phone=p)) for p in ("138****5678", "110", "00000000000", "", None)] == [None] * 5
     assert voice_of(Submitter("张三")) is None  # a common name is no proof
     assert voice_of(Submitter("张三", kind="委员")) == ("name", "张三")
+    assert voice_of(Submitter("U0008488")) == ("name", "U0008488")  # an account
     assert count_voices([]) == 0
     assert count_voices([zhang, Submitter("张三丰", "13812345678")]) == 1
     assert count_voices([Submitter(), Submitter(), Submitter("李四"), Submitter("李四")]) == 4
