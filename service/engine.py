@@ -10,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from nlp.contracts import Classification, Encoder, Encoding, FloatArray, PairGrader, SentenceMatch, Span
 from nlp.document import Analyser, Document
 from nlp.encoder import load_encoder
@@ -174,10 +176,19 @@ class Engine:
         return answers
 
     def matrix(self, store: Store) -> tuple[list[int], FloatArray]:
-        """All stored vectors float32 (n, d) and their numbers, read again only after something was stored."""
-        stamp = store.stamp()
-        if self._vectors is None or self._vectors[0] != stamp:
-            self._vectors = (stamp, *store.vectors(self.models.encoder.encoder_id))
+        """All stored numbers, ascending, and their vectors float32 (n, d); a later call reads only what changed."""
+        stamp, encoder_id = store.stamp(), self.models.encoder.encoder_id
+        if self._vectors is None or not self._vectors[1]:
+            self._vectors = (stamp, *store.vectors(encoder_id))
+        elif self._vectors[0] != stamp:
+            since, keys, matrix = self._vectors
+            changed, rows = store.vectors(encoder_id, since)
+            if changed:
+                kept = ~np.isin(keys, changed)
+                numbers = np.concatenate([np.array(keys)[kept], changed])
+                order = np.argsort(numbers)
+                keys, matrix = numbers[order].tolist(), np.concatenate([matrix[kept], rows])[order]
+            self._vectors = (stamp, keys, matrix)
         return self._vectors[1], self._vectors[2]
 
 

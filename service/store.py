@@ -164,14 +164,17 @@ class Store:
                 for row in connection.execute(query)
             ]
 
-    def vectors(self, encoder_id: str) -> tuple[list[int], FloatArray]:
-        """Numbers and base vectors float32 (n, d) of all submissions, by number."""
+    def vectors(self, encoder_id: str, since: int = 0) -> tuple[list[int], FloatArray]:
+        """Numbers and base vectors float32 (n, d) of all submissions, or those analysed after event ``since``."""
         with self.reading() as connection:
             query = (
                 sa.select(vectors.c.submission_id, vectors.c.vector)
                 .where(self.mine(vectors), vectors.c.encoder_id == encoder_id)
                 .order_by(vectors.c.submission_id)
             )
+            if since:
+                later = self.mine(events), events.c.id > since, events.c.kind == "analysed"
+                query = query.where(vectors.c.submission_id.in_(sa.select(events.c.submission_id).where(*later)))
             rows = connection.execute(query).all()
         if not rows:
             return [], np.zeros((0, 0), dtype=np.float32)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -617,6 +618,23 @@ def test_asking_again_grades_only_what_is_new(models: Models, store: Store) -> N
     duplicates.suggest()
     assert grader.asked == 2
     engine.close()
+
+
+def test_the_vectors_in_memory_follow_what_is_stored(duplicates: Duplicates, store: Store) -> None:
+    def check() -> int:
+        keys, matrix = duplicates.engine.matrix(store)
+        stored_keys, stored_matrix = store.vectors(duplicates.engine.models.encoder.encoder_id)
+        assert keys == stored_keys
+        np.testing.assert_array_equal(matrix, stored_matrix)
+        return len(keys)
+
+    assert check() == 0
+    receive(duplicates, *(Submission("s", str(i), LAMP + "快些来"[:i]) for i in range(3)))
+    assert check() == 3
+    receive(duplicates, Submission("s", "1", "烧烤店油烟"), Submission("s", "9", "孩子上学难"))
+    assert check() == 4
+    duplicates.cases.merge(1, [1, 3], "a", "b")
+    assert check() == 4
 
 
 def test_suggestions_over_http(client: TestClient) -> None:
