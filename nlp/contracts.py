@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from nlp.document import Document
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -176,3 +179,13 @@ class Comparison:
     unrelated: float
     conflicts: tuple[Conflict, ...]
     shared: tuple[SentenceMatch, ...]
+
+
+class PairGrader(Protocol):
+    """Grades two texts. ``name`` changes whenever its grades could."""
+
+    name: str
+
+    def compare(self, a: Document, a_encoding: Encoding, b: Document, b_encoding: Encoding) -> Comparison:
+        """The grade of two analysed texts; identical texts are always duplicate."""
+        ...

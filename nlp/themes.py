@@ -346,3 +346,9 @@ def _assemble(artefact: Artefact, taxonomy: Taxonomy) -> ThemeModel:
         accept_threshold=float(artefact.meta["thresholds"]["accept"]),
     )
     return ThemeModel(taxonomy, artefact.meta["labels"], artefact.vocabulary, parameters, artefact.name)
+
+
+def is_courtesy(sentence: str) -> bool:
+    """Whether a sentence is nothing but greeting, thanks or signature (「电话：」 belongs to the number after it)."""
+    joined = regex.sub("[：:]", "", sentence)
+    return any(all(_COURTESY.fullmatch(c) for c in _CLAUSE.findall(form)) for form in (sentence, joined))

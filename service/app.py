@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +19,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
-from service import problems, render, schemas
-from service.engine import SELF_CHECK_SECONDS, Engine, Models, store_batch
+from service import app_cases, problems, render, schemas
+from service.cases import Cases
+from service.duplicates import Duplicates, Received
+from service.engine import SELF_CHECK_SECONDS, Engine, Models
 from service.guard import Guard
 from service.intake import FIELDS, Row, to_submission
 from service.settings import Settings
@@ -77,8 +79,10 @@ def create_app(settings: Settings, models: Models, store: Store) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings, app.state.engine, app.state.store, app.state.metrics = settings, engine, store, Metrics()
+    app.state.duplicates = Duplicates(engine, store)
     problems.install(app)
     app.include_router(router)
+    app.include_router(app_cases.router, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
     app.include_router(system)
     app.mount("/", StaticFiles(directory=PAGES, html=True), name="pages")
     app.middleware("http")(_measure)
@@ -181,24 +185,29 @@ def similar(body: schemas.SimilarRequest, request: Request) -> JSONResponse:
 
 
 @router.post("/submissions", response_model=schemas.SubmissionsResponse, tags=["材料"], summary="登记材料")
-def add_submissions(body: schemas.SubmissionsRequest, request: Request) -> JSONResponse:
-    """登记一批材料并分析。同一来源同一编号再次提交：相同则不变，不同则更新。"""
+def add_submissions(
+    body: schemas.SubmissionsRequest,
+    request: Request,
+    dry_run: Annotated[bool, Query(description="只问有无重复，不登记")] = False,
+) -> JSONResponse:
+    """登记一批材料、分析并查重。同一来源同一编号再次提交：相同则不变，不同则更新。"""
     _count_limit(request, body.items)
-    engine: Engine = request.app.state.engine
     prepared = [_submission(item, request.app.state.settings) for item in body.items]
     batch = [submission for _, submission in prepared if isinstance(submission, Submission)]
-    outcomes = iter(engine.run(lambda: store_batch(engine, request.app.state.store, batch, render.answer, "api")))
-    items = []
-    for identity, submission in prepared:
-        outcome = submission if isinstance(submission, InputError) else next(outcomes)
-        if isinstance(outcome, InputError) or isinstance(submission, InputError):
-            items.append(render.failed(identity, outcome))  # type: ignore[arg-type]
-        else:
-            number, what = outcome
-            items.append(
-                {"id": identity, "submission_id": number, "external_id": submission.external_id, "outcome": what}
-            )
-    return JSONResponse({"items": items})
+    found: Duplicates = request.app.state.duplicates
+    answers = iter(
+        found.engine.run(lambda: found.ask(batch) if dry_run else found.receive(batch, render.answer, "api"))
+    )
+    return JSONResponse({"items": [_outcome(identity, submission, answers) for identity, submission in prepared]})
+
+
+def _outcome(
+    identity: str | int | None, submission: Submission | InputError, answers: Iterator[Received | InputError]
+) -> dict[str, Any]:
+    answer = submission if isinstance(submission, InputError) else next(answers)
+    if isinstance(answer, InputError) or isinstance(submission, InputError):
+        return render.failed(identity, answer)  # type: ignore[arg-type]
+    return render.received(identity, submission.external_id, answer)
 
 
 def _submission(item: Any, settings: Settings) -> tuple[str | int | None, Submission | InputError]:
@@ -243,7 +252,10 @@ def get_submission(number: int, request: Request) -> JSONResponse:
     found = store.get(number) if 0 < number < 2**31 else None
     if found is None:
         raise HTTPException(404, f"没有编号为 {number} 的材料")
-    return JSONResponse({**render.stored(found), "events": store.history(number)})
+    cases: Cases = request.app.state.duplicates.cases
+    follows, followed_by = cases.links().get(number), cases.later([number])[number]
+    relations = {"case": cases.case_of(number), "follows": follows, "followed_by": followed_by}
+    return JSONResponse({**render.stored(found), **relations, "events": store.history(number)})
 
 
 @router.get("/taxonomy", tags=["分类体系"], summary="主题、细类与边界规则")

@@ -21,22 +21,24 @@ from openpyxl import Workbook
 from nlp.errors import InputError, MinshengError
 from nlp.normalise import validate
 from service import intake, render
+from service.cli_cases import cases_app
 from service.cli_models import (
     ModelOption,
     evaluate_app,
     models_app,
     open_engine,
+    open_store,
     print_json,
     progress_bar,
     read_settings,
     train_app,
 )
-from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="民声：离线的社情民意信息分类、查重与选题服务。")
 app.add_typer(train_app, name="train")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(models_app, name="models")
+app.add_typer(cases_app, name="cases")
 
 _BATCH = 32
 _LOOPBACK_BINDS = {"127.0.0.1", "localhost", "::1"}
@@ -82,7 +84,7 @@ def serve(
     from service.engine import load_models, require_vectors  # noqa: PLC0415
 
     settings = read_settings(model)
-    with _listening(host, port) as listener, _store(settings) as store:
+    with _listening(host, port) as listener, open_store(settings) as store:
         models = load_models(settings)
         require_vectors(store, models.encoder.encoder_id)
         config = uvicorn.Config(create_app(settings, models, store), log_level="warning", access_log=False)
@@ -154,7 +156,7 @@ def import_(
     counts = {"read": len(rows), "new": 0, "revised": 0, "unchanged": 0, "rejected": 0}
     from service.engine import require_vectors, store_batch  # noqa: PLC0415  (loads the models' libraries)
 
-    with open_engine(settings) as engine, _store(settings) as store, progress_bar() as progress:
+    with open_engine(settings) as engine, open_store(settings) as store, progress_bar() as progress:
         require_vectors(store, engine.models.encoder.encoder_id)
         task = progress.add_task("导入", total=len(good))
         for start in range(0, len(good), _BATCH):
@@ -192,7 +194,7 @@ def export(
     if format == "xlsx" and out == "-":
         raise MinshengError("xlsx 不能写到标准输出，请用 --out 给出文件")
     _writable(None if out == "-" else Path(out))
-    with _store(read_settings()) as store:
+    with open_store(read_settings()) as store:
         rows = (render.stored(item) for item in store.everything())
         if format == "jsonl":
             with _output(out, "utf-8") as stream:
@@ -228,7 +230,7 @@ def similar(
 
     settings = read_settings()
     query = "\n".join(_lines("-")) if text == "-" else text
-    with open_engine(settings) as engine, _store(settings) as store:
+    with open_engine(settings) as engine, open_store(settings) as store:
         require_vectors(store, engine.models.encoder.encoder_id)
 
         def work() -> list[dict[str, Any]]:
@@ -255,7 +257,7 @@ def reindex() -> None:
     from service.engine import reindex as reindex_all  # noqa: PLC0415  (loads the models' libraries)
 
     settings = read_settings()
-    with open_engine(settings) as engine, _store(settings) as store, progress_bar() as progress:
+    with open_engine(settings) as engine, open_store(settings) as store, progress_bar() as progress:
         total = len(store.without_vector(engine.models.encoder.encoder_id))
         task = progress.add_task("重新分析", total=total)
 
@@ -265,17 +267,6 @@ def reindex() -> None:
 
         engine.run(work)
         print_json({"reindexed": total - len(store.without_vector(engine.models.encoder.encoder_id))})
-
-
-@contextmanager
-def _store(settings: Settings) -> Iterator[Any]:
-    from service.store import Store  # noqa: PLC0415
-
-    store = Store(settings.database_url, settings.office_id)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 @contextmanager

@@ -69,6 +69,18 @@ def open_engine(settings: Settings) -> Iterator[Any]:
         engine.close()
 
 
+@contextmanager
+def open_store(settings: Settings) -> Iterator[Any]:
+    """The configured Store, closed at the end."""
+    from service.store import Store  # noqa: PLC0415  (loads the database's libraries)
+
+    store = Store(settings.database_url, settings.office_id)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
 def print_json(value: Any) -> None:
     """One line of JSON on stdout."""
     typer.echo(json.dumps(value, ensure_ascii=False))

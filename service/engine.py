@@ -10,7 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from nlp.contracts import Classification, Encoder, Encoding, FloatArray, SentenceMatch, Span
+import numpy as np
+
+from nlp.contracts import Classification, Encoder, Encoding, FloatArray, PairGrader, SentenceMatch, Span
 from nlp.document import Analyser, Document
 from nlp.encoder import load_encoder
 from nlp.errors import InputError, MinshengError
@@ -45,6 +47,7 @@ class Models:
     themes: ThemeModel
     taxonomy: Taxonomy
     urgency: UrgencyScreen
+    pairs: PairGrader | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ class Engine:
 
     def similar(self, store: Store, document: Document, encoding: Encoding, limit: int) -> list[Similar]:
         """The stored submissions nearest to a document, with matching sentences. On the encoder's thread only."""
-        keys, matrix = self._matrix(store)
+        keys, matrix = self.matrix(store)
         neighbours = nearest(encoding.vector, keys, matrix, limit)
         stored = {s.id: s for s in store.get_many([n.key for n in neighbours])}
         found = [(stored[n.key], n.score) for n in neighbours if n.key in stored]
@@ -163,11 +166,29 @@ class Engine:
             answers.append(Similar(item, other, score, matches))
         return answers
 
-    def _matrix(self, store: Store) -> tuple[list[int], FloatArray]:
-        """All stored vectors, read again only after something was stored."""
-        stamp = store.stamp()
-        if self._vectors is None or self._vectors[0] != stamp:
-            self._vectors = (stamp, *store.vectors(self.models.encoder.encoder_id))
+    def read(self, items: Sequence[tuple[str, str]]) -> list[tuple[Document, Encoding]]:
+        """Documents and encodings of (title, text) pairs, in order, not classified. On the encoder's thread only."""
+        answers: list[tuple[Document, Encoding]] = []
+        for batch in _portions(items):
+            documents = [self.models.analyser(text, title) for title, text in batch]
+            encodings = self.models.encoder.encode([document.normalised.text for document in documents])
+            answers += zip(documents, encodings, strict=True)
+        return answers
+
+    def matrix(self, store: Store) -> tuple[list[int], FloatArray]:
+        """All stored numbers, ascending, and their vectors float32 (n, d); a later call reads only what changed."""
+        stamp, encoder_id = store.stamp(), self.models.encoder.encoder_id
+        if self._vectors is None or not self._vectors[1]:
+            self._vectors = (stamp, *store.vectors(encoder_id))
+        elif self._vectors[0] != stamp:
+            since, keys, matrix = self._vectors
+            changed, rows = store.vectors(encoder_id, since)
+            if changed:
+                kept = ~np.isin(keys, changed)
+                numbers = np.concatenate([np.array(keys)[kept], changed])
+                order = np.argsort(numbers)
+                keys, matrix = numbers[order].tolist(), np.concatenate([matrix[kept], rows])[order]
+            self._vectors = (stamp, keys, matrix)
         return self._vectors[1], self._vectors[2]
 
 

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from nlp.errors import ArtefactError, DataError, InputError, MinshengError
+from service.cases import CaseError, NotFound
 from service.engine import QueueFull
 from service.store import StoreError
 
@@ -21,6 +22,8 @@ _LOG = logging.getLogger("minsheng")
 # Error class → (type, status, title). The message of these errors is written for users and may be shown.
 TABLE: dict[type[MinshengError], tuple[str, int, str]] = {
     InputError: ("invalid-item", 422, "内容无法处理"),
+    NotFound: ("not-found", 404, "没有找到"),
+    CaseError: ("conflict", 409, "与已登记的情况冲突"),
     QueueFull: ("busy", 429, "请求过多"),
     StoreError: ("store-unavailable", 503, "数据库不可用"),
     ArtefactError: ("model-unavailable", 503, "模型不可用"),
@@ -59,7 +62,9 @@ def _ours(_request: Request, error: Exception) -> JSONResponse:
     detail = "数据库暂时不可用，请联系管理员查看日志" if isinstance(error, StoreError) else str(error)
     if status >= 500:
         _LOG.error("%s", error)
-    errors = [{"field": error.field, "type": error.type}] if isinstance(error, InputError) else None
+    errors = None
+    if isinstance(error, InputError | CaseError):
+        errors = [{"field": error.field, "type": error.type if isinstance(error, InputError) else kind}]
     return problem(kind, status, title, detail, errors)
 
 

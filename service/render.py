@@ -8,6 +8,8 @@ from typing import Any
 
 from nlp.contracts import Span
 from nlp.errors import InputError
+from service.cases import PUBLIC_KINDS, Outline
+from service.duplicates import Candidate, CaseView, Received, Suggestions
 from service.engine import Analysed, Similar
 from service.store import Stored
 
@@ -15,8 +17,6 @@ _MAX_ID = 200
 # The columns of an export, in order.
 COLUMNS = ("id", "source", "external_id", "title", "text", "received_at", "district", "address", "submitter", "primary",
            "confidence", "decision", "matter", "secondary", "model")  # fmt: skip
-# Whom the public record may name in full; everyone else's name is masked.
-_PUBLIC_KINDS = frozenset({"委员", "政协委员", "人大代表", "单位", "党派", "专委会"})
 
 
 def item_id(value: object) -> str | int | None:
@@ -71,9 +71,26 @@ def masked(text: str, field: str, spans: Iterable[Mapping[str, Any]]) -> str:
 def _unnamed(text: str, item: Stored) -> str:
     """``text`` without the submitter's own name, length kept; those who act in public keep theirs."""
     name = (item.submission.submitter.name or "").strip()
-    if len(name) < 2 or item.submission.submitter.kind in _PUBLIC_KINDS:
+    if len(name) < 2 or item.submission.submitter.kind in PUBLIC_KINDS:
         return text
     return text.replace(name, name[0] + "*" * (len(name) - 1))
+
+
+def _masked_fields(item: Stored) -> dict[str, str]:
+    """Title and text of a stored submission with the personal data found in them starred out."""
+    pii = (item.analysis or {}).get("pii", [])
+    fields = {"title": item.submission.title, "text": item.submission.text}
+    return {field: _unnamed(masked(value, field, pii), item) for field, value in fields.items()}
+
+
+def _submitter(item: Stored) -> dict[str, Any]:
+    submitter = asdict(item.submission.submitter)
+    if submitter["name"] and submitter["kind"] not in PUBLIC_KINDS:
+        submitter["name"] = submitter["name"][0] + "*" * (len(submitter["name"]) - 1)
+    if submitter["phone"]:
+        hidden = len(submitter["phone"]) - min(4, len(submitter["phone"]) // 2)
+        submitter["phone"] = "*" * hidden + submitter["phone"][hidden:]
+    return submitter
 
 
 def similar(found: Similar) -> dict[str, Any]:
@@ -107,24 +124,105 @@ def similar(found: Similar) -> dict[str, Any]:
 def stored(item: Stored) -> dict[str, Any]:
     """A stored submission with its analysis; personal data starred out."""
     submission, analysis = item.submission, item.analysis or {}
-    pii = analysis.get("pii", [])
-    submitter = asdict(submission.submitter)
-    if submitter["name"] and submitter["kind"] not in _PUBLIC_KINDS:
-        submitter["name"] = submitter["name"][0] + "*" * (len(submitter["name"]) - 1)
-    if submitter["phone"]:
-        shown = min(4, len(submitter["phone"]) // 2)
-        submitter["phone"] = (
-            "*" * (len(submitter["phone"]) - shown) + submitter["phone"][len(submitter["phone"]) - shown :]
-        )
     return {
         "id": item.id,
         "source": submission.source,
         "external_id": submission.external_id,
-        "title": _unnamed(masked(submission.title, "title", pii), item),
-        "text": _unnamed(masked(submission.text, "text", pii), item),
+        **_masked_fields(item),
         "received_at": submission.received_at,
         "district": submission.district,
         "address": submission.address,
-        "submitter": submitter,
+        "submitter": _submitter(item),
         **{key: analysis.get(key) for key in ("primary", "confidence", "decision", "matter", "secondary", "model")},
     }
+
+
+def brief(item: Stored) -> dict[str, Any]:
+    """What tells one stored submission from another in a list; personal data starred out."""
+    keys = ("id", "external_id", "source", "title", "received_at", "submitter")
+    whole = stored(item)
+    return {key: whole[key] for key in keys}
+
+
+def received(identity: str | int | None, external_id: str, found: Received) -> dict[str, Any]:
+    """What became of a submission, and what may be its duplicates; null where no grader is loaded."""
+    return {
+        "id": identity,
+        "submission_id": found.number,
+        "external_id": external_id,
+        "outcome": found.outcome,
+        "duplicates": None if found.duplicates is None else [_candidate(one) for one in found.duplicates],
+        "follows": None if found.follows is None else _candidate(found.follows),
+    }
+
+
+def _candidate(found: Candidate) -> dict[str, Any]:
+    fields, grade = _masked_fields(found.stored), found.comparison
+    return {
+        "id": found.stored.id,
+        "external_id": found.stored.submission.external_id,
+        "title": fields["title"],
+        "relation": grade.relation,
+        "probability": round(grade.duplicate, 6),
+        "conflicts": [
+            {"kind": c.kind, "a": c.a.text, "b": fields[c.b.field][c.b.start : c.b.end]} for c in grade.conflicts
+        ],
+        "score": round(found.score, 6),
+        "case": found.case,
+    }
+
+
+def case(outline: Outline) -> dict[str, Any]:
+    """A case and its counts."""
+    found = outline.case
+    return {
+        "id": found.id,
+        "state": found.state,
+        "lead": found.lead,
+        "members": list(found.members),
+        "left": list(found.left),
+        "count": len(found.members),
+        "voices": outline.voices,
+        "follow_ups": list(outline.follow_ups),
+        "opened_at": found.opened_at,
+        "closed_at": found.closed_at,
+    }
+
+
+def case_detail(view: CaseView) -> dict[str, Any]:
+    """A case with every member, what it adds, and all steps; personal data starred out."""
+    materials = []
+    for member in view.members:
+        fields = _masked_fields(member.stored)
+        added = [
+            {
+                "field": span.field,
+                "start": span.start,
+                "end": span.end,
+                "text": fields[span.field][span.start : span.end],
+            }
+            for span in member.added
+        ]
+        follow_ups = [item.id for item in member.follow_ups]
+        materials.append({**stored(member.stored), "added": added, "follow_ups": follow_ups})
+    return {**case(view.outline), "materials": materials, "events": list(view.history)}
+
+
+def suggestions(found: Suggestions, limit: int) -> dict[str, Any]:
+    """The ``limit`` largest suggested cases, how many there are, and the suggested follow-ups."""
+    items = [
+        {
+            "lead": one.members[0].id,
+            "members": [member.id for member in one.members],
+            "count": len(one.members),
+            "voices": one.voices,
+            "probability": round(one.probability, 6),
+            "case": one.case,
+            "materials": [brief(member) for member in one.members],
+        }
+        for one in found.cases[:limit]
+    ]
+    follows = [
+        {"id": f.stored.id, "earlier": f.earlier.id, "probability": round(f.probability, 6)} for f in found.follows
+    ]
+    return {"items": items, "total": len(found.cases), "follows": follows}

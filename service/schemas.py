@@ -162,13 +162,30 @@ class ClassifyResponse(BaseModel):
     items: list[ClassificationOut | FailedOut]
 
 
+class DuplicateOut(BaseModel):
+    """一件判为重复的已登记材料；个人信息已遮盖。"""
+
+    id: int
+    external_id: str
+    title: str
+    relation: Literal["duplicate", "related", "unrelated"]
+    probability: float = Field(description="判为重复的概率")
+    conflicts: list[dict[str, str]] = Field(description="冲突之处：kind 为类别，a、b 为两件中的说法")
+    score: float = Field(description="余弦相似度，-1 到 1")
+    case: int | None = Field(description="它所在的并案")
+
+
 class StoredOutcome(BaseModel):
-    """登记结果：new 新登记，revised 内容有变已更新，unchanged 已有且相同。"""
+    """登记结果：new 新登记，revised 内容有变已更新，unchanged 已有且相同；dry_run 时为登记后会得到的结果。"""
 
     id: str | int | None
-    submission_id: int
+    submission_id: int | None = Field(description="编号；dry_run 且尚未登记过时为 null")
     external_id: str
     outcome: Literal["new", "revised", "unchanged"]
+    duplicates: list[DuplicateOut] | None = Field(
+        description="其他人的重复材料，至多五件，概率高的在前；没有载入查重模型时为 null"
+    )
+    follows: DuplicateOut | None = Field(description="同一反映人此前的同一件事，建议登记为续报")
 
 
 class SubmissionsResponse(BaseModel):
@@ -238,8 +255,11 @@ class EventOut(BaseModel):
 
 
 class StoredDetail(StoredOut):
-    """一条已登记的材料及其经过。"""
+    """一条已登记的材料、所在并案、续报关系及其经过。"""
 
+    case: int | None = Field(description="所在的并案")
+    follows: int | None = Field(description="它是这一件的续报")
+    followed_by: list[int] = Field(description="它的续报")
     events: list[EventOut]
 
 

@@ -101,11 +101,15 @@ class Store:
 
     def outcome(self, submission: Submission) -> Outcome:
         """What storing this submission would do."""
-        with self._reading() as connection:
-            known = self._known(connection, submission)
+        known = self.find(submission)
         if known is None:
             return "new"
         return "unchanged" if known.content_sha256 == submission.sha256() else "revised"
+
+    def find(self, submission: Submission) -> Any:
+        """Row (id, content_sha256) of the stored submission of the same identity, or None."""
+        with self.reading() as connection:
+            return self._known(connection, submission)
 
     def add(
         self, batch: Sequence[tuple[Submission, Analysis | None]], encoder_id: str, actor: str
@@ -114,13 +118,13 @@ class Store:
 
         Only an unchanged submission may come without its analysis.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             return [self._add(connection, submission, analysis, encoder_id, actor) for submission, analysis in batch]
 
     def count(self) -> int:
         """Number of stored submissions."""
-        with self._reading() as connection:
-            query = sa.select(sa.func.count()).select_from(submissions).where(self._mine(submissions))
+        with self.reading() as connection:
+            query = sa.select(sa.func.count()).select_from(submissions).where(self.mine(submissions))
             return int(connection.execute(query).scalar_one())
 
     def get(self, number: int) -> Stored | None:
@@ -153,21 +157,24 @@ class Store:
 
     def history(self, number: int) -> list[dict[str, Any]]:
         """The events of a submission, oldest first."""
-        with self._reading() as connection:
-            query = sa.select(events).where(self._mine(events), events.c.submission_id == number).order_by(events.c.id)
+        with self.reading() as connection:
+            query = sa.select(events).where(self.mine(events), events.c.submission_id == number).order_by(events.c.id)
             return [
                 {"kind": row.kind, "actor": row.actor, "at": row.at, "detail": json.loads(row.detail)}
                 for row in connection.execute(query)
             ]
 
-    def vectors(self, encoder_id: str) -> tuple[list[int], FloatArray]:
-        """Numbers and base vectors float32 (n, d) of all submissions, by number."""
-        with self._reading() as connection:
+    def vectors(self, encoder_id: str, since: int = 0) -> tuple[list[int], FloatArray]:
+        """Numbers and base vectors float32 (n, d) of all submissions, or those analysed after event ``since``."""
+        with self.reading() as connection:
             query = (
                 sa.select(vectors.c.submission_id, vectors.c.vector)
-                .where(self._mine(vectors), vectors.c.encoder_id == encoder_id)
+                .where(self.mine(vectors), vectors.c.encoder_id == encoder_id)
                 .order_by(vectors.c.submission_id)
             )
+            if since:
+                later = self.mine(events), events.c.id > since, events.c.kind == "analysed"
+                query = query.where(vectors.c.submission_id.in_(sa.select(events.c.submission_id).where(*later)))
             rows = connection.execute(query).all()
         if not rows:
             return [], np.zeros((0, 0), dtype=np.float32)
@@ -176,21 +183,21 @@ class Store:
 
     def without_vector(self, encoder_id: str) -> list[int]:
         """Numbers of the submissions that have no vector of this encoder."""
-        there = sa.select(vectors.c.submission_id).where(self._mine(vectors), vectors.c.encoder_id == encoder_id)
-        query = sa.select(submissions.c.id).where(self._mine(submissions), submissions.c.id.not_in(there))
-        with self._reading() as connection:
+        there = sa.select(vectors.c.submission_id).where(self.mine(vectors), vectors.c.encoder_id == encoder_id)
+        query = sa.select(submissions.c.id).where(self.mine(submissions), submissions.c.id.not_in(there))
+        with self.reading() as connection:
             return list(connection.execute(query.order_by(submissions.c.id)).scalars())
 
     def reanalyse(self, batch: Sequence[tuple[int, Analysis]], encoder_id: str) -> None:
         """Replace the analyses and vectors of submissions, in one transaction."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             for number, analysis in batch:
                 self._analysed(connection, number, analysis, encoder_id)
 
     def stamp(self) -> int:
         """The number of the last event: unchanged means that nothing was stored or changed since."""
-        with self._reading() as connection:
-            return int(connection.execute(sa.select(sa.func.max(events.c.id)).where(self._mine(events))).scalar() or 0)
+        with self.reading() as connection:
+            return int(connection.execute(sa.select(sa.func.max(events.c.id)).where(self.mine(events))).scalar() or 0)
 
     def _add(
         self,
@@ -206,23 +213,23 @@ class Store:
             return known.id, "unchanged"
         if analysis is None:  # another process revised it between the look and the write
             raise StoreError(f"{submission.source} {submission.external_id} 刚被其他程序改动，请重试")
-        row = {**_row(submission), "content_sha256": digest, "stored_at": _now()}
+        row = {**_row(submission), "content_sha256": digest, "stored_at": now()}
         if known is None:
-            number = self._next(connection, submissions)
+            number = self.next_number(connection, submissions)
             connection.execute(submissions.insert().values(office_id=self.office_id, id=number, **row))
-            self._event(connection, number, "received", actor, {"source": submission.source})
+            self.record(connection, number, "received", actor, {"source": submission.source})
         else:
             number = known.id
-            mine = self._mine(submissions), submissions.c.id == number
+            mine = self.mine(submissions), submissions.c.id == number
             connection.execute(submissions.update().where(*mine).values(**row))
-            self._event(connection, number, "revised", actor, {"before": known.content_sha256, "after": digest})
+            self.record(connection, number, "revised", actor, {"before": known.content_sha256, "after": digest})
         self._analysed(connection, number, analysis, encoder_id)
         return number, "new" if known is None else "revised"
 
     def _analysed(self, connection: sa.Connection, number: int, analysis: Analysis, encoder_id: str) -> None:
         """Put an analysis in place of what there was for this encoder, and say so."""
         for table in (vectors, analyses):
-            connection.execute(table.delete().where(self._mine(table), table.c.submission_id == number))
+            connection.execute(table.delete().where(self.mine(table), table.c.submission_id == number))
         key = {"office_id": self.office_id, "submission_id": number}
         blob = analysis.vector.astype("<f4").tobytes()
         connection.execute(vectors.insert().values(**key, encoder_id=encoder_id, vector=blob))
@@ -237,11 +244,11 @@ class Store:
                 result=json.dumps(analysis.result, ensure_ascii=False),
             )
         )
-        self._event(connection, number, "analysed", "machine", {"model": analysis.model, "encoder": encoder_id})
+        self.record(connection, number, "analysed", "machine", {"model": analysis.model, "encoder": encoder_id})
 
     def _known(self, connection: sa.Connection, submission: Submission) -> Any:
         query = sa.select(submissions.c.id, submissions.c.content_sha256).where(
-            self._mine(submissions),
+            self.mine(submissions),
             submissions.c.source == submission.source,
             submissions.c.external_id == submission.external_id,
         )
@@ -254,43 +261,47 @@ class Store:
                 analyses,
                 sa.and_(analyses.c.office_id == submissions.c.office_id, analyses.c.submission_id == submissions.c.id),
             )
-            .where(self._mine(submissions), condition)
+            .where(self.mine(submissions), condition)
             .order_by(submissions.c.id)
             .limit(limit)
         )
-        with self._reading() as connection:
+        with self.reading() as connection:
             rows = connection.execute(query).mappings().all()
         for row in rows:
             yield Stored(row["id"], _submission(row), json.loads(row["result"]) if row["result"] else None)
 
-    def _event(self, connection: sa.Connection, number: int, kind: str, actor: str, detail: dict[str, Any]) -> None:
+    def record(self, connection: sa.Connection, number: int, kind: str, actor: str, detail: dict[str, Any]) -> None:
+        """Append an event of submission ``number``, in the transaction of what it tells of."""
         connection.execute(
             events.insert().values(
                 office_id=self.office_id,
-                id=self._next(connection, events),
+                id=self.next_number(connection, events),
                 submission_id=number,
                 kind=kind,
                 actor=actor,
-                at=_now(),
+                at=now(),
                 detail=json.dumps(detail, ensure_ascii=False),
             )
         )
 
-    def _next(self, connection: sa.Connection, table: sa.Table) -> int:
+    def next_number(self, connection: sa.Connection, table: sa.Table) -> int:
         """The next running number of a table; safe because the writer holds the lock."""
-        query = sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0) + 1).where(self._mine(table))
+        query = sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0) + 1).where(self.mine(table))
         return int(connection.execute(query).scalar_one())
 
-    def _mine(self, table: sa.Table) -> sa.ColumnElement[bool]:
+    def mine(self, table: sa.Table) -> sa.ColumnElement[bool]:
+        """The condition that a row belongs to this office."""
         return table.c.office_id == self.office_id
 
     @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection that sees one state of the database; raises StoreError."""
         with self._errors(), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
+    def writing(self) -> Iterator[sa.Connection]:
+        """One transaction that holds the write lock from its beginning; raises StoreError."""
         writer = self._engine.execution_options(minsheng_write=True)
         with self._errors(), writer.begin() as connection:
             yield connection
@@ -360,5 +371,6 @@ def _submission(row: Any) -> Submission:
     return Submission(**own, submitter=Submitter(**{f.name: row[f"submitter_{f.name}"] for f in fields(Submitter)}))
 
 
-def _now() -> str:
+def now() -> str:
+    """The time of an event: ISO 8601, UTC, seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")

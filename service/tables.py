@@ -61,3 +61,36 @@ events = sa.Table(
     sa.Column("detail", sa.Text, nullable=False),
     sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
 )
+cases = sa.Table(
+    "cases",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("lead_id", sa.Integer, nullable=False),
+    sa.Column("opened_at", sa.String(32), nullable=False),
+    sa.Column("closed_at", sa.String(32)),
+    sa.ForeignKeyConstraint(["office_id", "lead_id"], ["submissions.office_id", "submissions.id"]),
+)
+# ``left_at``: taken out on its own. ``open``: 1 while the membership stands, else NULL; NULLs are distinct, so that the
+# database itself keeps a submission from being in two open cases.
+case_members = sa.Table(
+    "case_members",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("case_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("left_at", sa.String(32)),
+    sa.Column("open", sa.Integer),
+    sa.UniqueConstraint("office_id", "submission_id", "open"),
+    sa.ForeignKeyConstraint(["office_id", "case_id"], ["cases.office_id", "cases.id"]),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+)
+follows = sa.Table(
+    "follows",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("earlier_id", sa.Integer, nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+    sa.ForeignKeyConstraint(["office_id", "earlier_id"], ["submissions.office_id", "submissions.id"]),
+)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nlp.contracts import Encoding
+from nlp.contracts import Comparison, Encoding
 from nlp.corpus import Labelled
-from nlp.document import Analyser
+from nlp.document import Analyser, Document
 from nlp.encoder import SentenceEncoder, load_encoder
 from nlp.screening import UrgencyScreen
 from nlp.taxonomy import Taxonomy, load_taxonomy
@@ -60,6 +60,18 @@ class CharacterEncoder:
         return np.random.default_rng(seed).normal(size=self.dimension)
 
 
+class CharacterGrader:
+    """P(duplicate) is the share of the characters of two texts that both have; duplicate from 0.6, related from 0.3."""
+
+    name = "characters"
+
+    def compare(self, a: Document, a_encoding: Encoding, b: Document, b_encoding: Encoding) -> Comparison:
+        left, right = set(a.text), set(b.text)
+        share = len(left & right) / len(left | right)
+        relation = "duplicate" if share >= 0.6 else "related" if share >= 0.3 else "unrelated"
+        return Comparison(relation, share, (1 - share) / 2, (1 - share) / 2, (), ())
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     if not REAL.is_dir():
@@ -95,7 +107,7 @@ def tiny(tiny_items: list[Labelled], analyser: Analyser, taxonomy: Taxonomy) -> 
 @pytest.fixture(scope="session")
 def models(tiny: Trained, analyser: Analyser, taxonomy: Taxonomy) -> Models:
     urgency = UrgencyScreen(ROOT / "corpora" / "screening" / "urgent.tsv")
-    return Models(analyser, CharacterEncoder(), tiny.model, taxonomy, urgency)
+    return Models(analyser, CharacterEncoder(), tiny.model, taxonomy, urgency, CharacterGrader())
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlp.document import Analyser
-from nlp.similar import matching_sentences, nearest
+from nlp.similar import added_sentences, matching_sentences, nearest
 from tests.conftest import CharacterEncoder
 
 
@@ -41,3 +41,24 @@ def test_identical_texts_match_sentence_by_sentence(analyser: Analyser) -> None:
     matches = matching_sentences(document, encoding, document, encoding)
     assert [m.a.text for m in matches] == [m.b.text for m in matches]
     assert all(m.score > 0.999 for m in matches)
+
+
+def _added(analyser: Analyser, lead: str, member: str) -> list[str]:
+    a, b = analyser(lead), analyser(member)
+    left, right = CharacterEncoder().encode([a.normalised.text, b.normalised.text])
+    added = added_sentences(a, left, b, right)
+    assert all(getattr(b, span.field)[span.start : span.end] == span.text for span in added)
+    return [span.text for span in added]
+
+
+def test_added_sentences_are_those_the_lead_does_not_say(analyser: Analyser) -> None:
+    lead = "尊敬的领导：您好！小区门口的路灯坏了半个月没人修。"
+    member = "书记您好！小区门口的路灯坏了半个月没人修。井盖也松动了，很危险。非常感谢！电话：13812345678。"
+    assert _added(analyser, lead, member) == ["井盖也松动了，很危险。"]
+    assert _added(analyser, lead, lead) == []
+    assert _added(analyser, member, lead) == []
+
+
+def test_a_known_demand_inside_a_longer_sentence_hides_nothing(analyser: Analyser) -> None:
+    member = "小区门口的路灯坏了半个月没人修，电梯也总是停，物业电话打不通，还乱收停车费。"
+    assert _added(analyser, "小区门口的路灯坏了半个月没人修。", member) == [member]

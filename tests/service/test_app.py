@@ -21,12 +21,6 @@ SNAPSHOT = Path(__file__).parent / "openapi.json"
 LAMP = "小区门口的路灯坏了半个月没人修。"
 
 
-@pytest.fixture
-def client(settings: Settings, models: Models, store: Store) -> Iterator[TestClient]:
-    with TestClient(create_app(settings, models, store), base_url="http://127.0.0.1:8000") as opened:
-        yield opened
-
-
 def _classify(client: TestClient, *items: Any) -> list[dict[str, Any]]:
     response = client.post(
         "/v1/classify", content=json.dumps({"items": items}), headers={"content-type": "application/json"}
@@ -125,7 +119,8 @@ def test_store_and_find(client: TestClient) -> None:
     def post() -> dict[str, Any]:
         return dict(client.post("/v1/submissions", json={"items": [item]}).json()["items"][0])
 
-    assert post() == {"id": 9, "submission_id": 1, "external_id": "WO-1", "outcome": "new"}
+    assert post() == {"id": 9, "submission_id": 1, "external_id": "WO-1", "outcome": "new", "duplicates": [],
+                      "follows": None}  # fmt: skip
     assert post()["outcome"] == "unchanged"
     item["text"] += "。又坏了"
     assert post()["outcome"] == "revised"

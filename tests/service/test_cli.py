@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,36 +12,13 @@ from openpyxl import load_workbook
 
 from nlp.taxonomy import load_taxonomy
 from nlp.themes import load_theme_model
-from service import cli, engine, learning
+from service import cli
 from service.engine import Models
 from service.settings import ROOT
 from tests.conftest import TINY, CharacterEncoder
+from tests.service.conftest import Run
 
 LAMP = "小区门口的路灯坏了半个月没人修"
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in this process with the small models: (exit code, stdout, stderr)."""
-    monkeypatch.setenv("MINSHENG_DATABASE_URL", f"sqlite:///{tmp_path / 'cli.db'}")
-    monkeypatch.setattr(engine, "load_models", lambda settings: models)
-    monkeypatch.setattr(learning, "load_models", lambda settings: models)
-    monkeypatch.setattr(learning, "load_encoder", lambda path: CharacterEncoder())
-
-    def invoke(*arguments: object, stdin: bytes = b"") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["minsheng", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return invoke
 
 
 def _lines(text: str) -> list[dict[str, object]]:

@@ -1,0 +1,326 @@
+"""What may have been raised before: on arrival, over the whole store, and what the members of a case add.
+
+The machine proposes only; nothing here writes to the store but ``receive``, which stores what arrives.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from nlp.contracts import Comparison, Encoding, FloatArray, PairGrader, Span
+from nlp.document import Document
+from nlp.errors import ArtefactMissing, InputError
+from nlp.grouping import Group, complete_linkage
+from nlp.normalise import normalise
+from nlp.similar import added_sentences, nearest
+from service.cases import Cases, Outline, count_voices, voice_of
+from service.engine import Analysed, Engine, store_batch
+from service.store import Store, Stored, Submission
+
+# Nearest neighbours that are graded; a duplicate further away is found from the other side, or not at all.
+_CANDIDATES = 10
+# Of the same submitter's other submissions, the latest are graded as well, however near.
+_SAME_VOICE = 5
+_MAX_DUPLICATES = 5
+# Pairs graded, or texts read, in one turn on the encoder's thread: others get theirs in between.
+_TURN = 32
+# Token states kept at a time, of all documents together: about 1.5 kB each, or 300 MB.
+_KEPT_TOKENS = 200_000
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A stored submission graded against what was asked; ``score``: their cosine; ``case``: the open one it is in."""
+
+    stored: Stored
+    score: float
+    comparison: Comparison
+    case: int | None
+
+
+@dataclass(frozen=True)
+class Received:
+    """What became, or would become, of a submission. ``number``: None where it is not stored.
+
+    ``duplicates``: other people's, the most probable first, at most five; ``follows``: the same submitter's earlier
+    one. Both None where no grader is loaded and nobody knows.
+    """
+
+    number: int | None
+    outcome: str
+    duplicates: tuple[Candidate, ...] | None
+    follows: Candidate | None
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Submissions in which every pair is graded duplicate. ``members``: the lead (the earliest received) first.
+
+    ``case``: the open case, led by the lead, that the others could join. ``probability``: the least of any pair.
+    """
+
+    members: tuple[Stored, ...]
+    voices: int
+    probability: float
+    case: int | None
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """A submission that repeats the same submitter's ``earlier`` one; ``probability`` is their group's."""
+
+    stored: Stored
+    earlier: Stored
+    probability: float
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """Suggested cases, the largest first, and suggested follow-ups, by number."""
+
+    cases: tuple[Suggestion, ...]
+    follows: tuple[FollowUp, ...]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of a case, what it says beyond the lead's text, and the follow-ups to it."""
+
+    stored: Stored
+    added: tuple[Span, ...]
+    follow_ups: tuple[Stored, ...]
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """A case in full: its members, the lead first, and its steps, oldest first."""
+
+    outline: Outline
+    members: tuple[Member, ...]
+    history: tuple[dict[str, Any], ...]
+
+
+class Duplicates:
+    """Looks for duplicates in one store with one engine; remembers grades, so that asking again costs little."""
+
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self.engine = engine
+        self.store = store
+        self.cases = Cases(store)
+        self._readings = _Readings(engine, store)
+        # By the digests of two submissions (number, text and all): P(duplicate), None where not graded duplicate.
+        self._grades: dict[tuple[str, str], float | None] = {}
+
+    def grader(self) -> PairGrader:
+        """The loaded grader; raises ArtefactMissing where there is none."""
+        if self.engine.models.pairs is None:
+            raise ArtefactMissing("查重模型", "尚未载入，不能判断是否重复")
+        return self.engine.models.pairs
+
+    def receive(
+        self, batch: Sequence[Submission], render: Callable[[Analysed], dict[str, Any]], actor: str
+    ) -> list[Received | InputError]:
+        """Store a batch and look for the duplicates of each; in order. On the encoder's thread only."""
+        outcomes = store_batch(self.engine, self.store, batch, render, actor)
+        stored = [(s, o[0], o[1]) for s, o in zip(batch, outcomes, strict=True) if not isinstance(o, InputError)]
+        if self.engine.models.pairs is None:
+            answers = iter([Received(number, outcome, None, None) for _, number, outcome in stored])
+        else:
+            answers = iter(self._answers(stored))
+        return [outcome if isinstance(outcome, InputError) else next(answers) for outcome in outcomes]
+
+    def ask(self, batch: Sequence[Submission]) -> list[Received]:
+        """What ``receive`` would answer, without storing; raises ArtefactMissing. On the encoder's thread only.
+
+        The submissions of a batch do not see each other, as none of them is stored.
+        """
+        known = [(submission, self.store.find(submission)) for submission in batch]
+        return self._answers([(s, row.id if row else None, self.store.outcome(s)) for s, row in known])
+
+    def _answers(self, items: Sequence[tuple[Submission, int | None, str]]) -> list[Received]:
+        voices, links, memberships = self.cases.voices(), self.cases.links(), self.cases.memberships()
+        answers = []
+        for submission, number, outcome in items:
+            [(document, encoding)] = self.engine.read([(submission.title, submission.text)])
+            voice = voice_of(submission.submitter)
+            mine = {n for n in voices.get(voice, []) if n != number} if voice else set()
+            scores = self._near(encoding.vector, mine, number)
+            likely: list[Candidate] = []
+            for stored, other, other_encoding in self._readings.get(sorted(scores)):
+                comparison = self.grader().compare(document, encoding, other, other_encoding)
+                if comparison.relation == "duplicate" and (stored.id in mine or stored.id not in links):
+                    case, _ = memberships.get(stored.id, (None, 0))
+                    likely.append(Candidate(stored, scores[stored.id], comparison, case))
+            likely.sort(key=lambda c: (-c.comparison.duplicate, -c.score, c.stored.id))
+            others = tuple(c for c in likely if c.stored.id not in mine)[:_MAX_DUPLICATES]
+            earlier = (c for c in likely if c.stored.id in mine and (number is None or c.stored.id < number))
+            follows = next(earlier, None)
+            answers.append(Received(number, outcome, others, follows))
+        return answers
+
+    def _near(self, vector: FloatArray, mine: set[int], number: int | None) -> dict[int, float]:
+        """Number → cosine of the stored submissions to be graded, without ``number`` itself."""
+        keys, matrix = self.engine.matrix(self.store)
+        scores = {n.key: n.score for n in nearest(vector, keys, matrix, _CANDIDATES + 1) if n.key != number}
+        latest = [n for n in sorted(mine, reverse=True) if n not in scores][:_SAME_VOICE]
+        places = [int(np.searchsorted(keys, n)) for n in latest]
+        return scores | {keys[p]: float(matrix[p] @ vector) for p in places if p < len(keys) and keys[p] in mine}
+
+    def suggest(self, report: Report = lambda *_: None) -> Suggestions:
+        """Suggested cases over everything that is in no open case, leads of open cases included.
+
+        Identical texts (white space aside) count as one while pairs are graded: they are duplicates by definition,
+        and a campaign's copies would fill each other's list of neighbours. ``report(what, done, total)``. Raises
+        ArtefactMissing without a grader, QueueFull where others fill the queue; what was graded till then is kept.
+        """
+        self.grader()
+        links, memberships = self.cases.links(), self.cases.memberships()
+        copies: dict[str, list[int]] = {}
+        digests: dict[int, str] = {}
+        for item in self.store.everything():
+            standing = item.id not in links and memberships.get(item.id, (0, item.id))[1] == item.id
+            if standing:
+                text = normalise(f"{item.submission.title}\n{item.submission.text}").text
+                copies.setdefault("".join(text.split()), []).append(item.id)
+                digests[item.id] = item.submission.sha256()
+        groups = self._grouped({numbers[0]: numbers for numbers in copies.values()}, digests, report)
+        return self._suggestions(groups, {lead: case for case, lead in memberships.values()})
+
+    def _grouped(self, copies: dict[int, list[int]], digests: dict[int, str], report: Report) -> list[Group]:
+        """Groups of submissions in which all pairs are duplicates; ``copies``: first of identical ones → all."""
+
+        def grade(pairs: Sequence[tuple[int, int]]) -> None:
+            fresh = [(a, b) for a, b in pairs if (digests[a], digests[b]) not in self._grades]
+            if fresh:
+                found = self.engine.run(lambda: self._graded(fresh))
+                self._grades |= {(digests[a], digests[b]): p for (a, b), p in zip(fresh, found, strict=True)}
+
+        pairs = self.engine.run(lambda: self._pairs(list(copies)))
+        for start in range(0, len(pairs), _TURN):
+            grade(pairs[start : start + _TURN])
+            report("比对", min(start + _TURN, len(pairs)), len(pairs))
+
+        def probability(a: int, b: int) -> float | None:
+            grade([(a, b)])
+            return self._grades[digests[a], digests[b]]
+
+        groups = complete_linkage(pairs, probability)
+        grouped = {key for group in groups for key in group.keys}
+        groups += [Group((key,), 1.0) for key, same in copies.items() if len(same) > 1 and key not in grouped]
+        return [Group(tuple(n for key in g.keys for n in copies[key]), g.probability) for g in groups]
+
+    def _pairs(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
+        """Each submission with its nearest neighbours among ``numbers``, lower number first, no repeats."""
+        keys, matrix = self.engine.matrix(self.store)
+        wanted = set(numbers)
+        rows = [i for i, key in enumerate(keys) if key in wanted]
+        keys, matrix = [keys[i] for i in rows], matrix[rows]
+        pairs = set()
+        for key, vector in zip(keys, matrix, strict=True):
+            near = nearest(vector, keys, matrix, _CANDIDATES + 1)
+            pairs |= {(min(key, n.key), max(key, n.key)) for n in near if n.key != key}
+        return _near_order(pairs)
+
+    def _graded(self, pairs: Sequence[tuple[int, int]]) -> list[float | None]:
+        """P(duplicate) of each pair, None where it is not graded so. On the encoder's thread only."""
+        numbers = sorted({number for pair in pairs for number in pair})
+        read = {stored.id: (document, encoding) for stored, document, encoding in self._readings.get(numbers)}
+        grades = [self.grader().compare(*read[a], *read[b]) for a, b in pairs]
+        return [g.duplicate if g.relation == "duplicate" else None for g in grades]
+
+    def _suggestions(self, groups: Sequence[Group], leads: dict[int, int]) -> Suggestions:
+        """Groups as cases; what a submitter repeats in a group is a follow-up. ``leads``: lead → its open case."""
+        suggested: list[Suggestion] = []
+        follow_ups: list[FollowUp] = []
+        for group in groups:
+            stored = sorted(self.store.get_many(group.keys), key=lambda s: (s.id not in leads, *_arrival(s)))
+            first: dict[tuple[str, str], Stored] = {}
+            members: list[Stored] = []
+            for item in stored:
+                voice = voice_of(item.submission.submitter)
+                earlier = first.setdefault(voice, item) if voice else item
+                if item.id in leads and members:
+                    continue  # two open cases about one matter: only a person can undo one of them
+                if earlier is item:
+                    members.append(item)
+                else:
+                    follow_ups.append(FollowUp(item, earlier, group.probability))
+            if len(members) > 1:
+                voices = count_voices(m.submission.submitter for m in members)
+                suggested.append(Suggestion(tuple(members), voices, group.probability, leads.get(members[0].id)))
+        suggested.sort(key=lambda s: (-len(s.members), s.members[0].id))
+        return Suggestions(tuple(suggested), tuple(sorted(follow_ups, key=lambda f: f.stored.id)))
+
+    def view(self, number: int) -> CaseView:
+        """A case with what each member adds; raises NotFound, QueueFull."""
+        case = self.cases.get(number)
+        stored = self.store.get_many(case.members)
+        added: list[tuple[Span, ...]] = []
+        for start in range(0, len(stored), _TURN):
+            portion = stored[start : start + _TURN]
+            added += self.engine.run(lambda portion=portion: self._added(stored[0], portion))  # type: ignore[misc]
+        later = self.cases.later(case.members)
+        members = (Member(s, a, tuple(self.store.get_many(later[s.id]))) for s, a in zip(stored, added, strict=True))
+        return CaseView(self.cases.outline(case), tuple(members), tuple(self.cases.history(number)))
+
+    def _added(self, lead: Stored, members: Sequence[Stored]) -> list[tuple[Span, ...]]:
+        read = self.engine.read([(s.submission.title, s.submission.text) for s in (lead, *members)])
+        same = [m.submission.text == lead.submission.text for m in members]
+        return [() if s else added_sentences(*read[0], *r) for s, r in zip(same, read[1:], strict=True)]
+
+
+class _Readings:
+    """Documents and encodings of stored submissions; the most recently used are kept. On the encoder's thread only."""
+
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self._engine = engine
+        self._store = store
+        self._kept: OrderedDict[tuple[int, str, str], tuple[Document, Encoding]] = OrderedDict()
+        self._tokens = 0
+
+    def get(self, numbers: Sequence[int]) -> list[tuple[Stored, Document, Encoding]]:
+        """Those of the submissions that are stored, in order, as they are now."""
+        stored = self._store.get_many(numbers)
+        keys = [(s.id, s.submission.title, s.submission.text) for s in stored]  # a revised one is read again
+        fresh = [key for key in keys if key not in self._kept]
+        for key, reading in zip(fresh, self._engine.read([key[1:] for key in fresh]), strict=True):
+            self._kept[key] = reading
+            self._tokens += len(reading[1].tokens)
+        found = []
+        for item, key in zip(stored, keys, strict=True):
+            self._kept.move_to_end(key)
+            found.append((item, *self._kept[key]))
+        while self._tokens > _KEPT_TOKENS:
+            _, (_, encoding) = self._kept.popitem(last=False)
+            self._tokens -= len(encoding.tokens)
+        return found
+
+
+def _near_order(pairs: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The pairs along a walk over the graph they make, breadth first: what is kept is used again before it goes."""
+    near: dict[int, list[int]] = {}
+    for a, b in sorted(pairs):
+        near.setdefault(a, []).append(b)
+        near.setdefault(b, []).append(a)
+    rank: dict[int, int] = {}
+    for start in near:
+        walk = [start] if start not in rank else []
+        for key in walk:  # grows while it is walked
+            if key not in rank:
+                rank[key] = len(rank)
+                walk += [other for other in near[key] if other not in rank]
+    return sorted(pairs, key=lambda pair: sorted((rank[pair[0]], rank[pair[1]]), reverse=True))
+
+
+def _arrival(item: Stored) -> tuple[float, int]:
+    """By time of receipt, the undated last, then by number."""
+    received = item.submission.received_at
+    return (datetime.fromisoformat(received).timestamp() if received else float("inf"), item.id)
