@@ -25,7 +25,7 @@ from nlp.contracts import Comparison, Conflict, Encoding, FloatArray, Relation
 from nlp.document import Document
 from nlp.errors import ArtefactMismatch
 from nlp.mentions import Found, MentionFinder, Mentions, conflicts, opposed, same_name
-from nlp.similar import matching_sentences
+from nlp.similar import MAX_SENTENCES, matching_sentences
 
 TASK = "pairs"
 RELATIONS: tuple[Relation, ...] = ("duplicate", "related", "unrelated")
@@ -42,6 +42,8 @@ _REFUSAL = regex.compile(
 )
 # A token whose best counterpart is less alike than this has none.
 _UNMATCHED = 0.45
+# The rarest tokens of a very long text stand for it: bounds the table of token pairs to some 10 MB.
+_MAX_TOKENS = 1500
 # Character groups in so few background texts are as good as names.
 _RARE = 2
 
@@ -146,11 +148,13 @@ class Profiler:
         centred = encoding.tokens - p.token_mean
         tokens = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
         idf = [self.background.idf(c) for c in text]
-        weights = [float(np.mean(idf[a:b])) if b > a else 0.0 for a, b in encoding.spans]
-        sentences = np.stack([encoding.pool(a, b) for a, b in document.sentences] or [encoding.vector])
+        weights = np.array([float(np.mean(idf[a:b])) if b > a else 0.0 for a, b in encoding.spans]) + 1e-6
+        kept = np.sort(np.argsort(-weights, kind="stable")[:_MAX_TOKENS])
+        longest = sorted(sorted(document.sentences, key=lambda s: s[0] - s[1])[:MAX_SENTENCES])
+        sentences = np.stack([encoding.pool(a, b) for a, b in longest] or [encoding.vector])
         matters = softmax(encoding.vector @ p.matter_weights + p.matter_bias)
         return Profile(
-            document, encoding, self._mentions(document), tokens.astype(np.float32), np.array(weights) + 1e-6,
+            document, encoding, self._mentions(document), tokens[kept].astype(np.float32), weights[kept],
             sentences, matters.astype(np.float64),
         )  # fmt: skip
 

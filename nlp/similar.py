@@ -15,7 +15,7 @@ from nlp.themes import is_courtesy
 _MIN_SENTENCE = 6
 _MAX_MATCHES = 3
 # Sentences a side: bounds the pairs; the longest are kept, in order.
-_MAX_SENTENCES = 100
+MAX_SENTENCES = 100
 # Below this a sentence has no good counterpart.
 _SAID = 0.6
 
@@ -99,7 +99,7 @@ def _sentences(document: Document, encoding: Encoding) -> list[_Sentence]:
     spans = [(document.span(start, end, "SENTENCE"), start, end) for start, end in document.sentences]
     body = [item for item in spans if item[0].field == "text"]
     chosen = [item for item in body if len(item[0].text) >= _MIN_SENTENCE] or body
-    longest = sorted(range(len(chosen)), key=lambda k: -len(chosen[k][0].text))[:_MAX_SENTENCES]
+    longest = sorted(range(len(chosen)), key=lambda k: -len(chosen[k][0].text))[:MAX_SENTENCES]
     return [
         _Sentence(
             span, encoding.pool(start, end), frozenset(a + b for a, b in zip(span.text, span.text[1:], strict=False))

@@ -20,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
 from service import app_cases, problems, render, schemas
+from service.batch import checked, classify_items, compare_items
 from service.cases import Cases
 from service.duplicates import Duplicates, Received
 from service.engine import SELF_CHECK_SECONDS, Engine, Models
@@ -138,35 +139,12 @@ def classify(body: schemas.ClassifyRequest, request: Request) -> JSONResponse:
     return JSONResponse({"items": items})
 
 
-def classify_items(engine: Engine, items: list[Any]) -> list[dict[str, Any]]:
-    """Answers for raw items, in order, ids echoed; on the encoder's thread only."""
-    identities: list[str | int | None] = []
-    checked: list[tuple[object, object] | InputError] = []
-    for item in items:
-        identity, content = _checked(item)
-        identities.append(identity)
-        checked.append(content if isinstance(content, InputError) else (content.get("title"), content.get("text")))
-    answers = iter(engine.analyse([pair for pair in checked if not isinstance(pair, InputError)]))
-    done = [pair if isinstance(pair, InputError) else next(answers) for pair in checked]
-    return [
-        render.failed(identity, answer) if isinstance(answer, InputError) else {"id": identity, **render.answer(answer)}
-        for identity, answer in zip(identities, done, strict=True)
-    ]
-
-
-def _checked(item: Any, known: tuple[str, ...] | None = None) -> tuple[str | int | None, dict[str, Any] | InputError]:
-    """The item's id and its content, or what is wrong with it; only ``known`` members, where given."""
-    if not isinstance(item, dict):
-        return None, InputError("invalid_type", "item", f"应为对象，实为 {type(item).__name__}")
-    try:
-        identity = render.item_id(item.get("id"))
-    except InputError as error:
-        return None, error
-    unknown = sorted(str(key)[:40] for key in set(item) - {"id", *known}) if known is not None else []
-    if unknown and known is not None:
-        named = "、".join(unknown).encode("utf-8", "replace").decode()
-        return identity, InputError("unknown_field", "item", f"不认识的字段：{named}；应为 id、{'、'.join(known)}")
-    return identity, item
+@router.post("/compare", response_model=schemas.CompareResponse, tags=["分析"], summary="比较两段材料")
+def compare(body: schemas.CompareRequest, request: Request) -> JSONResponse:
+    """每条的 a、b 是不是一回事：重复、相关或无关，附概率、冲突与相互对应的句子。"""
+    _count_limit(request, body.items)
+    engine: Engine = request.app.state.engine
+    return JSONResponse({"items": engine.run(lambda: compare_items(engine, body.items))})
 
 
 @router.post("/similar", response_model=schemas.SimilarResponse, tags=["分析"], summary="查找相似材料")
@@ -212,7 +190,7 @@ def _outcome(
 
 def _submission(item: Any, settings: Settings) -> tuple[str | int | None, Submission | InputError]:
     own = tuple(schemas.SubmitterIn.model_fields)
-    identity, content = _checked(item, (*(f for f in FIELDS if f not in own), "submitter"))
+    identity, content = checked(item, (*(f for f in FIELDS if f not in own), "submitter"))
     if isinstance(content, InputError):
         return identity, content
     submitter = content.get("submitter") or {}

@@ -10,7 +10,7 @@ import io
 import json
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +33,7 @@ from service.cli_models import (
     read_settings,
     train_app,
 )
+from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="民声：离线的社情民意信息分类、查重与选题服务。")
 app.add_typer(train_app, name="train")
@@ -111,17 +112,31 @@ def classify(
     model: ModelOption = None,
 ) -> None:
     """分类：每行一条 {"id","title"?,"text"}，逐行输出结果。"""
-    lines = _lines(file)
-    from service.app import classify_items  # noqa: PLC0415  (loads the models' libraries)
+    from service.batch import classify_items  # noqa: PLC0415  (loads the models' libraries)
 
+    _answer_lines(file, "分类", classify_items, read_settings(model))
+
+
+@app.command()
+def compare(file: Annotated[str, typer.Argument(help="JSON Lines 文件，- 为标准输入")]) -> None:
+    """比较：每行一条 {"id","a","b"}，逐行输出是重复、相关还是无关，附概率、冲突与相互对应的句子。"""
+    from service.batch import compare_items  # noqa: PLC0415  (loads the models' libraries)
+
+    _answer_lines(file, "比较", compare_items, read_settings())
+
+
+def _answer_lines(
+    file: str, what: str, work: Callable[[Any, list[Any]], list[dict[str, Any]]], settings: Settings
+) -> None:
+    """One answer a line, in order; a line that is no JSON object fails alone."""
+    rows = list(intake.json_rows(_lines(file)))
     failed = False
-    with open_engine(read_settings(model)) as engine, progress_bar() as progress:
-        rows = list(intake.json_rows(lines))
-        task = progress.add_task("分类", total=len(rows))
+    with open_engine(settings) as engine, progress_bar() as progress:
+        task = progress.add_task(what, total=len(rows))
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
             good = [row.cells for row in batch if not row.problem]
-            answers = iter(engine.run(lambda good=good: classify_items(engine, good)))
+            answers = iter(engine.run(lambda good=good: work(engine, good)))
             for row in batch:
                 bad = InputError("invalid_json", f"第 {row.number} 行", row.problem or "")
                 answer = render.failed(None, bad) if row.problem else next(answers)
@@ -244,7 +259,9 @@ def similar(
         print_json({"items": [{k: v for k, v in item.items() if k != "text"} for item in items]})
         return
     for item in items:
-        typer.echo(f"{item['score']:.3f}  {item['external_id']}  {item['received_at'] or '—'}  {item['title']}")
+        grade = render.GRADES.get(item["relation"], "—")
+        row = (f"{item['score']:.3f}", grade, item["external_id"], item["received_at"] or "—", item["title"])
+        typer.echo("  ".join(row))
         for match in item["shared"][:1]:
             typer.echo(f"       “{match['a_text']}” ≈ “{match['b_text']}”")
     if not items:

@@ -221,7 +221,8 @@ def models_build() -> None:
 def models_verify() -> None:
     """核对编码器和主题模型的文件，并实际载入。"""
     with open_engine(read_settings()) as engine:
-        print_json({"encoder": engine.models.encoder.encoder_id, "themes": engine.models.themes.name})
+        models = engine.models
+        print_json({"encoder": models.encoder.encoder_id, "themes": models.themes.name, "pairs": models.pairs.name})
 
 
 @models_app.command("list")

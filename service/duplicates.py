@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from nlp.contracts import Comparison, Encoding, FloatArray, PairGrader, Span
+from nlp.contracts import Comparison, Encoding, FloatArray, Span
 from nlp.document import Document
-from nlp.errors import ArtefactMissing, InputError
+from nlp.errors import InputError
 from nlp.grouping import Group, complete_linkage
 from nlp.normalise import normalise
 from nlp.similar import added_sentences, nearest
@@ -51,12 +51,12 @@ class Received:
     """What became, or would become, of a submission. ``number``: None where it is not stored.
 
     ``duplicates``: other people's, the most probable first, at most five; ``follows``: the same submitter's earlier
-    one. Both None where no grader is loaded and nobody knows.
+    one.
     """
 
     number: int | None
     outcome: str
-    duplicates: tuple[Candidate, ...] | None
+    duplicates: tuple[Candidate, ...]
     follows: Candidate | None
 
 
@@ -119,26 +119,17 @@ class Duplicates:
         # By the digests of two submissions (number, text and all): P(duplicate), None where not graded duplicate.
         self._grades: dict[tuple[str, str], float | None] = {}
 
-    def grader(self) -> PairGrader:
-        """The loaded grader; raises ArtefactMissing where there is none."""
-        if self.engine.models.pairs is None:
-            raise ArtefactMissing("查重模型", "尚未载入，不能判断是否重复")
-        return self.engine.models.pairs
-
     def receive(
         self, batch: Sequence[Submission], render: Callable[[Analysed], dict[str, Any]], actor: str
     ) -> list[Received | InputError]:
         """Store a batch and look for the duplicates of each; in order. On the encoder's thread only."""
         outcomes = store_batch(self.engine, self.store, batch, render, actor)
         stored = [(s, o[0], o[1]) for s, o in zip(batch, outcomes, strict=True) if not isinstance(o, InputError)]
-        if self.engine.models.pairs is None:
-            answers = iter([Received(number, outcome, None, None) for _, number, outcome in stored])
-        else:
-            answers = iter(self._answers(stored))
+        answers = iter(self._answers(stored))
         return [outcome if isinstance(outcome, InputError) else next(answers) for outcome in outcomes]
 
     def ask(self, batch: Sequence[Submission]) -> list[Received]:
-        """What ``receive`` would answer, without storing; raises ArtefactMissing. On the encoder's thread only.
+        """What ``receive`` would answer, without storing. On the encoder's thread only.
 
         The submissions of a batch do not see each other, as none of them is stored.
         """
@@ -155,7 +146,7 @@ class Duplicates:
             scores = self._near(encoding.vector, mine, number)
             likely: list[Candidate] = []
             for stored, other, other_encoding in self._readings.get(sorted(scores)):
-                comparison = self.grader().compare(document, encoding, other, other_encoding)
+                comparison = self.engine.models.pairs.compare(document, encoding, other, other_encoding)
                 if comparison.relation == "duplicate" and (stored.id in mine or stored.id not in links):
                     case, _ = memberships.get(stored.id, (None, 0))
                     likely.append(Candidate(stored, scores[stored.id], comparison, case))
@@ -179,9 +170,8 @@ class Duplicates:
 
         Identical texts (white space aside) count as one while pairs are graded: they are duplicates by definition,
         and a campaign's copies would fill each other's list of neighbours. ``report(what, done, total)``. Raises
-        ArtefactMissing without a grader, QueueFull where others fill the queue; what was graded till then is kept.
+        QueueFull where others fill the queue; what was graded till then is kept.
         """
-        self.grader()
         links, memberships = self.cases.links(), self.cases.memberships()
         copies: dict[str, list[int]] = {}
         digests: dict[int, str] = {}
@@ -233,7 +223,7 @@ class Duplicates:
         """P(duplicate) of each pair, None where it is not graded so. On the encoder's thread only."""
         numbers = sorted({number for pair in pairs for number in pair})
         read = {stored.id: (document, encoding) for stored, document, encoding in self._readings.get(numbers)}
-        grades = [self.grader().compare(*read[a], *read[b]) for a, b in pairs]
+        grades = [self.engine.models.pairs.compare(*read[a], *read[b]) for a, b in pairs]
         return [g.duplicate if g.relation == "duplicate" else None for g in grades]
 
     def _suggestions(self, groups: Sequence[Group], leads: dict[int, int]) -> Suggestions:

@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from nlp.contracts import Classification, Encoder, Encoding, FloatArray, PairGrader, SentenceMatch, Span
+from nlp.contracts import Classification, Comparison, Encoder, Encoding, FloatArray, PairGrader, Span
 from nlp.document import Analyser, Document
 from nlp.encoder import load_encoder
 from nlp.errors import InputError, MinshengError
+from nlp.matching import load_pair_model
 from nlp.screening import UrgencyScreen
-from nlp.similar import matching_sentences, nearest
+from nlp.similar import nearest
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.themes import ThemeModel, load_theme_model
 from service.settings import Settings
@@ -28,8 +29,8 @@ _LOG = logging.getLogger("minsheng")
 # Texts and characters analysed at once: bounds the memory for token states, and the time between signs of life.
 _BATCH = 32
 _BATCH_CHARS = 20_000
-# Similar submissions for which matching sentences are worked out; those further down are listed without.
-_EXPLAINED = 10
+# Similar submissions that are graded; those further down are listed without.
+_GRADED = 10
 _SELF_CHECK = "小区门口的路灯坏了半个月没人修"
 SELF_CHECK_SECONDS = 30
 
@@ -47,7 +48,7 @@ class Models:
     themes: ThemeModel
     taxonomy: Taxonomy
     urgency: UrgencyScreen
-    pairs: PairGrader | None = None
+    pairs: PairGrader
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,12 @@ class Analysed:
 
 @dataclass(frozen=True)
 class Similar:
-    """A stored submission near the query: cosine, and the sentence pairs that match (query first)."""
+    """A stored submission near the query: cosine, and the grade (query first), None for those far down the list."""
 
     stored: Stored
     document: Document
     score: float
-    matches: tuple[SentenceMatch, ...]
+    comparison: Comparison | None
 
 
 def load_models(settings: Settings) -> Models:
@@ -81,7 +82,8 @@ def load_models(settings: Settings) -> Models:
     encoder = load_encoder(settings.encoder)
     themes = load_theme_model(settings.theme_model, taxonomy, encoder.encoder_id)
     urgency = UrgencyScreen(settings.corpora / "screening" / "urgent.tsv")
-    return Models(analyser, encoder, themes, themes.taxonomy, urgency)
+    pairs = load_pair_model(settings.pair_model, settings.corpora, encoder.encoder_id)
+    return Models(analyser, encoder, themes, themes.taxonomy, urgency, pairs)
 
 
 class Engine:
@@ -151,7 +153,7 @@ class Engine:
         return answers
 
     def similar(self, store: Store, document: Document, encoding: Encoding, limit: int) -> list[Similar]:
-        """The stored submissions nearest to a document, with matching sentences. On the encoder's thread only."""
+        """The stored submissions nearest to a document, the first of them graded. On the encoder's thread only."""
         keys, matrix = self.matrix(store)
         neighbours = nearest(encoding.vector, keys, matrix, limit)
         stored = {s.id: s for s in store.get_many([n.key for n in neighbours])}
@@ -159,11 +161,11 @@ class Engine:
         answers = []
         for rank, (item, score) in enumerate(found):
             other = self.models.analyser(item.submission.text, item.submission.title)
-            matches: tuple[SentenceMatch, ...] = ()
-            if rank < _EXPLAINED:
+            comparison = None
+            if rank < _GRADED:
                 [other_encoding] = self.models.encoder.encode([other.normalised.text])
-                matches = matching_sentences(document, encoding, other, other_encoding)
-            answers.append(Similar(item, other, score, matches))
+                comparison = self.models.pairs.compare(document, encoding, other, other_encoding)
+            answers.append(Similar(item, other, score, comparison))
         return answers
 
     def read(self, items: Sequence[tuple[str, str]]) -> list[tuple[Document, Encoding]]:

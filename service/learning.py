@@ -62,7 +62,7 @@ def train_theme_model(
     adapted the encoder. Raises DataError naming file and row.
     """
     check_target(out, THEMES)
-    items = [item for path in data for item in _labelled(path, text, label, title, settings.max_chars)]
+    items = [item for path in data for item in read_labelled(path, text, label, title, settings.max_chars)]
     kind, own = _taxonomy_for(items, taxonomy, settings)
     encoder = load_encoder(settings.encoder)
     features = extract(analyse(items, Analyser(settings.corpora, settings.max_chars), report), encoder, report)
@@ -125,7 +125,8 @@ def _hashes(data: Sequence[Path]) -> dict[str, str]:
     return {path.name: file_sha256(path) for path in data}
 
 
-def _labelled(path: Path, text: str, label: str, title: str | None, max_chars: int) -> list[Labelled]:
+def read_labelled(path: Path, text: str, label: str, title: str | None, max_chars: int) -> list[Labelled]:
+    """Labelled texts of a file, JSON Lines or a table with these columns; raises DataError naming file and row."""
     if path.suffix == ".jsonl" and text == "text":
         return load_corpus([path], label)
     rows = read_rows(path)

@@ -25,14 +25,13 @@ from nlp.report import render_report
 from nlp.taxonomy import load_taxonomy
 from nlp.themes import load_theme_model
 from service.learning import Report, papers_of
-from service.render import masked
+from service.render import GRADES, masked
 from service.settings import Settings
 
 _MOST_ERRORS = 30
 # The least recall at which the precision of duplicates is stated.
 RECALL = 0.85
-NAMES = {
-    "duplicate": "重复", "related": "相关", "unrelated": "无关",
+NAMES = GRADES | {
     "place": "地点", "object": "对象", "polarity": "诉求方向", "number": "数字", "time": "时间",
     "template": "模板相同", "other_problem": "同地异事", "surface": "字面相似",
 }  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from nlp.contracts import Span
+from nlp.contracts import Comparison, Span
 from nlp.errors import InputError
 from service.cases import PUBLIC_KINDS, Outline
 from service.duplicates import Candidate, CaseView, Received, Suggestions
@@ -14,6 +14,8 @@ from service.engine import Analysed, Similar
 from service.store import Stored
 
 _MAX_ID = 200
+# The grades as officials say them.
+GRADES = {"duplicate": "重复", "related": "相关", "unrelated": "无关"}
 # The columns of an export, in order.
 COLUMNS = ("id", "source", "external_id", "title", "text", "received_at", "district", "address", "submitter", "primary",
            "confidence", "decision", "matter", "secondary", "model")  # fmt: skip
@@ -96,29 +98,60 @@ def _submitter(item: Stored) -> dict[str, Any]:
 def similar(found: Similar) -> dict[str, Any]:
     """A similar stored submission. ``shared`` pairs offsets in the query's text and in the stored text."""
     submission, pii = found.stored.submission, [_span(span) for span in found.document.pii]
-    text = _unnamed(masked(submission.text, "text", pii), found.stored)
+    fields = {
+        "title": _unnamed(masked(submission.title, "title", pii), found.stored),
+        "text": _unnamed(masked(submission.text, "text", pii), found.stored),
+    }
     return {
         "id": found.stored.id,
         "external_id": submission.external_id,
         "source": submission.source,
-        "title": _unnamed(masked(submission.title, "title", pii), found.stored),
-        "text": text,
+        **fields,
         "received_at": submission.received_at,
         "score": round(found.score, 6),
-        # Grading duplicates and naming conflicts is not done yet; the members keep their place.
-        "relation": None,
-        "conflicts": [],
+        **_grade(found.comparison, fields),
+    }
+
+
+def comparison(found: Comparison) -> dict[str, Any]:
+    """The grade of two texts of the caller's own."""
+    return {
+        "relation": found.relation,
+        "probability": _probability(found),
+        "conflicts": [{"kind": c.kind, "a": c.a.text, "b": c.b.text} for c in found.conflicts],
+        "shared": [{"a": [m.a.start, m.a.end], "b": [m.b.start, m.b.end]} for m in found.shared],
+    }
+
+
+def _probability(found: Comparison) -> dict[str, float]:
+    grades = {"duplicate": found.duplicate, "related": found.related, "unrelated": found.unrelated}
+    return {grade: round(p, 6) for grade, p in grades.items()}
+
+
+def _grade(found: Comparison | None, fields: Mapping[str, str]) -> dict[str, Any]:
+    """The grade of a query and a stored text, of which only the masked ``fields`` may be shown."""
+    if found is None:
+        return {"relation": None, "probability": None, "conflicts": [], "shared": []}
+    return {
+        "relation": found.relation,
+        "probability": _probability(found),
+        "conflicts": _conflicts(found, fields),
         "shared": [
             {
                 "a": [match.a.start, match.a.end],
                 "b": [match.b.start, match.b.end],
                 "a_text": match.a.text,
-                "b_text": text[match.b.start : match.b.end],
+                "b_text": fields[match.b.field][match.b.start : match.b.end],
                 "score": round(match.score, 6),
             }
-            for match in found.matches
+            for match in found.shared
         ],
     }
+
+
+def _conflicts(found: Comparison, fields: Mapping[str, str]) -> list[dict[str, str]]:
+    """Conflicts with a stored text, of which only the masked ``fields`` may be shown."""
+    return [{"kind": c.kind, "a": c.a.text, "b": fields[c.b.field][c.b.start : c.b.end]} for c in found.conflicts]
 
 
 def stored(item: Stored) -> dict[str, Any]:
@@ -145,13 +178,13 @@ def brief(item: Stored) -> dict[str, Any]:
 
 
 def received(identity: str | int | None, external_id: str, found: Received) -> dict[str, Any]:
-    """What became of a submission, and what may be its duplicates; null where no grader is loaded."""
+    """What became of a submission, and what may be its duplicates."""
     return {
         "id": identity,
         "submission_id": found.number,
         "external_id": external_id,
         "outcome": found.outcome,
-        "duplicates": None if found.duplicates is None else [_candidate(one) for one in found.duplicates],
+        "duplicates": [_candidate(one) for one in found.duplicates],
         "follows": None if found.follows is None else _candidate(found.follows),
     }
 
@@ -164,9 +197,7 @@ def _candidate(found: Candidate) -> dict[str, Any]:
         "title": fields["title"],
         "relation": grade.relation,
         "probability": round(grade.duplicate, 6),
-        "conflicts": [
-            {"kind": c.kind, "a": c.a.text, "b": fields[c.b.field][c.b.start : c.b.end]} for c in grade.conflicts
-        ],
+        "conflicts": _conflicts(grade, fields),
         "score": round(found.score, 6),
         "case": found.case,
     }

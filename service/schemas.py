@@ -69,6 +69,20 @@ class SubmissionsRequest(Strict):
     items: list[_items(SubmissionItem)]  # type: ignore[valid-type]
 
 
+class CompareItem(Strict):
+    """一对待比较的材料。"""
+
+    id: str | int | None = Field(None, description="调用方的编号，原样返回", examples=["P-1"])
+    a: str = Field(examples=["金狮苑7栋客梯一月困人三次，求停用检修"])
+    b: str = Field(examples=["金狮苑9栋的电梯近一个月困人三次，要求检修"])
+
+
+class CompareRequest(Strict):
+    """一批待比较的材料。"""
+
+    items: list[_items(CompareItem)]  # type: ignore[valid-type]
+
+
 class SimilarRequest(Strict):
     """查找与一段文字相似的已登记材料。"""
 
@@ -162,6 +176,25 @@ class ClassifyResponse(BaseModel):
     items: list[ClassificationOut | FailedOut]
 
 
+Relation = Literal["duplicate", "related", "unrelated"]
+
+
+class GradesOut(BaseModel):
+    """各等级的概率，合计为 1。"""
+
+    duplicate: float
+    related: float
+    unrelated: float
+
+
+class ConflictOut(BaseModel):
+    """冲突：类别，以及两段文字中各自的说法。"""
+
+    kind: Literal["place", "object", "polarity", "number", "time"]
+    a: str
+    b: str
+
+
 class DuplicateOut(BaseModel):
     """一件判为重复的已登记材料；个人信息已遮盖。"""
 
@@ -170,7 +203,7 @@ class DuplicateOut(BaseModel):
     title: str
     relation: Literal["duplicate", "related", "unrelated"]
     probability: float = Field(description="判为重复的概率")
-    conflicts: list[dict[str, str]] = Field(description="冲突之处：kind 为类别，a、b 为两件中的说法")
+    conflicts: list[ConflictOut] = Field(description="冲突之处：kind 为类别，a、b 为两件中的说法")
     score: float = Field(description="余弦相似度，-1 到 1")
     case: int | None = Field(description="它所在的并案")
 
@@ -182,9 +215,7 @@ class StoredOutcome(BaseModel):
     submission_id: int | None = Field(description="编号；dry_run 且尚未登记过时为 null")
     external_id: str
     outcome: Literal["new", "revised", "unchanged"]
-    duplicates: list[DuplicateOut] | None = Field(
-        description="其他人的重复材料，至多五件，概率高的在前；没有载入查重模型时为 null"
-    )
+    duplicates: list[DuplicateOut] = Field(description="其他人的重复材料，至多五件，概率高的在前")
     follows: DuplicateOut | None = Field(description="同一反映人此前的同一件事，建议登记为续报")
 
 
@@ -214,15 +245,39 @@ class SimilarOut(BaseModel):
     text: str
     received_at: str | None
     score: float = Field(description="余弦相似度，-1 到 1")
-    relation: str | None = Field(description="查重等级；尚未提供，恒为 null")
-    conflicts: list[Any] = Field(description="冲突之处；尚未提供，恒为空")
-    shared: list[SharedOut] = Field(description="相互对应的句子；只给前十条")
+    relation: Relation | None = Field(description="重复、相关或无关；只给前十条，其余为 null")
+    probability: GradesOut | None = Field(description="各等级的概率，合计为 1")
+    conflicts: list[ConflictOut] = Field(description="使两者不是一回事的冲突：a 在查询中，b 在已登记材料中")
+    shared: list[SharedOut] = Field(description="相互对应的句子")
 
 
 class SimilarResponse(BaseModel):
     """按相似度降序。"""
 
     items: list[SimilarOut]
+
+
+class PairSpansOut(BaseModel):
+    """两段文字中相互对应的句子的偏移。"""
+
+    a: tuple[int, int]
+    b: tuple[int, int]
+
+
+class ComparisonOut(BaseModel):
+    """一对材料的等级：重复（建议并案）、相关（供参阅）或无关。"""
+
+    id: str | int | None = None
+    relation: Relation
+    probability: GradesOut
+    conflicts: list[ConflictOut] = Field(description="使两者不是一回事的冲突")
+    shared: list[PairSpansOut] = Field(description="相互对应的句子，至多三处")
+
+
+class CompareResponse(BaseModel):
+    """与请求同序的结果；没有处理成的一条带 error。"""
+
+    items: list[ComparisonOut | FailedOut]
 
 
 class StoredOut(BaseModel):

@@ -14,6 +14,7 @@ from nlp.corpus import Labelled
 from nlp.document import Analyser, Document
 from nlp.encoder import SentenceEncoder, load_encoder
 from nlp.screening import UrgencyScreen
+from nlp.similar import matching_sentences
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.training import Trained, analyse, extract, train
 from service.engine import Models
@@ -69,7 +70,8 @@ class CharacterGrader:
         left, right = set(a.text), set(b.text)
         share = len(left & right) / len(left | right)
         relation = "duplicate" if share >= 0.6 else "related" if share >= 0.3 else "unrelated"
-        return Comparison(relation, share, (1 - share) / 2, (1 - share) / 2, (), ())
+        shared = matching_sentences(a, a_encoding, b, b_encoding) if relation != "unrelated" else ()
+        return Comparison(relation, share, (1 - share) / 2, (1 - share) / 2, (), shared)
 
 
 @pytest.fixture(scope="session")

@@ -155,7 +155,10 @@ def test_too_few_pairs_are_refused(analyser: Analyser) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"id":1,"a":"x","b":"y","relation":"same"}', "第 1 行：relation 是 'same'，应为 duplicate、related、unrelated"),
+        (
+            b'{"id":1,"a":"x","b":"y","relation":"same"}',
+            "第 1 行：relation 是 'same'，应为 duplicate、related、unrelated",
+        ),
         (b'{"id":1,"a":"x","relation":"related"}', "第 1 行：缺少字段 'b'"),
         (b"\n{", "第 2 行：不是有效的 JSON"),
         ("对".encode("gb18030"), "应为 UTF-8 编码"),

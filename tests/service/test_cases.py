@@ -14,7 +14,7 @@ from alembic.config import Config
 from fastapi.testclient import TestClient
 
 from nlp.contracts import Comparison, Conflict, Span
-from nlp.errors import ArtefactMissing, InputError
+from nlp.errors import InputError
 from service.app import create_app
 from service.cases import Cases, NotFound, count_voices, phone_of, voice_of
 from service.cases import Conflict as CaseConflict
@@ -504,19 +504,6 @@ def test_conflicts_are_named_and_masked(settings: Settings, models: Models, stor
     assert answer["duplicates"][0]["conflicts"] == [{"kind": "number", "a": "小区", "b": "***********"}]
 
 
-def test_without_a_grader_storing_goes_on_and_says_so(settings: Settings, models: Models, store: Store) -> None:
-    app = create_app(settings, replace(models, pairs=None), store)
-    with TestClient(app, base_url="http://localhost") as client:
-        [answer] = post(client, {"text": LAMP})
-        assert (answer["outcome"], answer["duplicates"], answer["follows"]) == ("new", None, None)
-        for response in (
-            client.post("/v1/submissions", json={"items": [{"text": LAMP}]}, params={"dry_run": "true"}),
-            client.get("/v1/cases/suggestions"),
-        ):
-            assert response.status_code == 503
-            assert response.json()["detail"] == "查重模型：尚未载入，不能判断是否重复"
-
-
 # Suggestions
 
 
@@ -655,13 +642,6 @@ def test_suggestions_over_http(client: TestClient) -> None:
         "submitter": dict.fromkeys(("name", "phone", "party", "sector", "kind")),
     }  # fmt: skip
     assert (answer["total"], answer["follows"]) == (2, [])
-
-
-def test_a_missing_grader_is_named(models: Models, store: Store) -> None:
-    engine = Engine(replace(models, pairs=None), 1)
-    with pytest.raises(ArtefactMissing, match="查重模型：尚未载入"):
-        Duplicates(engine, store).grader()
-    engine.close()
 
 
 # Migration
