@@ -23,6 +23,8 @@ function element(tag, text, className) {
 }
 
 const percent = (p) => `${(100 * p).toFixed(p > 0.995 || p < 0.0995 ? 1 : 0)}%`;
+const grades = { duplicate: "重复", related: "相关", unrelated: "无关" };
+const kinds = { place: "地点", object: "对象", polarity: "诉求方向", number: "数字", time: "时间" };
 const themeName = (id) => taxonomy.themes.get(id) || id;
 
 // Marks overlap (an entity inside evidence): cut at every boundary, then give each piece the classes that cover it.
@@ -101,10 +103,17 @@ function showSimilar(items) {
   $("similar").replaceChildren(...(items.length ? items.map((item) => {
     const row = element("li");
     row.append(element("span", item.score.toFixed(3), "score"), element("strong", item.title || "（无标题）"));
+    if (item.relation) {
+      const grade = element("span", `${grades[item.relation]} ${percent(item.probability[item.relation])}`, `grade ${item.relation}`);
+      grade.title = Object.entries(item.probability).map(([k, p]) => `${grades[k]} ${percent(p)}`).join("，");
+      row.append(grade);
+    }
     const when = item.received_at ? item.received_at.slice(0, 10) : "日期不详";
     row.append(element("div", `${item.source} ${item.external_id} · ${when}`, "muted"));
-    if (item.shared.length) {
-      const pair = item.shared[0];
+    for (const conflict of item.conflicts) {
+      row.append(element("div", `${kinds[conflict.kind]}不同：本件“${conflict.a}”，该件“${conflict.b}”`, "conflict"));
+    }
+    for (const pair of item.shared.slice(0, 2)) {
       const quote = element("blockquote");
       quote.append(element("div", `本件：${pair.a_text}`), element("div", `该件：${pair.b_text}`));
       row.append(quote);

@@ -111,6 +111,7 @@ def test_paste_analyse_read(browser: Any, address: str, tmp_path: Path) -> None:
     assert "".join(e.text for e in browser.find_elements("css selector", "#marked .pii")) == "13812345678"
     assert any("路灯" in e.text for e in browser.find_elements("css selector", "#marked mark.evidence"))
     assert "WO-1" in _find(browser, "#similar li").text
+    assert any(grade in _find(browser, "#similar .grade").text for grade in ("重复 ", "相关 ", "无关 "))
     browser.save_screenshot(str(tmp_path / "page.png"))
     assert (tmp_path / "page.png").stat().st_size > 20_000
 

@@ -28,6 +28,17 @@ def test_a_named_group_never_parts() -> None:
     assert len(set(near_duplicate_groups(items))) == 1
 
 
+def test_texts_of_one_writer_part_unless_asked_not_to() -> None:
+    items = [
+        Labelled("1", "", A, "x", writer="w"),
+        Labelled("2", "", C, "x", writer="w"),
+        Labelled("3", "", "县里的路什么时候修", "x"),
+    ]
+    assert len(set(near_duplicate_groups(items))) == 3
+    groups = near_duplicate_groups(items, by_writer=True)
+    assert groups[0] == groups[1] != groups[2]
+
+
 def test_load_corpus_reads_what_evaluation_needs(tmp_path: Path) -> None:
     path = tmp_path / "c.jsonl"
     record = {"id": 7, "title": None, "text": A, "primary": "ecology", "also_acceptable": ["urban"], "secondary": []}

@@ -70,6 +70,7 @@ def test_shipped_taxonomy(taxonomy: Taxonomy) -> None:
     assert {rule.number for rule in taxonomy.rules} == set(range(1, 16))
     assert [m.id for m in taxonomy.matters if m.insufficient] == ["no_content"]
     assert all(m.definition and m.source for m in taxonomy.matters)
+    assert sum(theme.prior for theme in taxonomy.themes) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,11 @@ def test_shipped_taxonomy(taxonomy: Taxonomy) -> None:
         (
             'version="1"\n[[themes]]\nid="a"\nname="甲"\n[[matters]]\nid="m"\nname="乙"\ntheme="b"',
             "细类 m 的 theme 是 'b'，应为其中之一：a",
+        ),
+        (
+            'version="1"\n[[themes]]\nid="a"\nname="甲"\nprior=0.6\n[[themes]]\nid="b"\nname="乙"\n'
+            '[[matters]]\nid="m"\nname="乙"\ntheme="a"',
+            "各主题的 prior 应都大于 0、合计为 1，实际合计 0.600；或全部不写",
         ),
         (
             'version="1"\n[[themes]]\nid="a"\nname="甲"\n[[matters]]\nid="m"\nname="乙"\ntheme="a"\nrules=[9]',

@@ -13,7 +13,7 @@ from nlp.corpus import Labelled
 from nlp.document import Analyser
 from nlp.errors import ArtefactDamaged, ArtefactMismatch, ArtefactMissing
 from nlp.taxonomy import Taxonomy
-from nlp.themes import ThemeModel, load_theme_model, read
+from nlp.themes import ThemeModel, load_theme_model, prior_shift, read
 from nlp.training import Trained, TrainingError, analyse, extract, save, train
 from tests.conftest import CharacterEncoder
 
@@ -66,6 +66,41 @@ def test_moving_a_matter_moves_its_probability_without_retraining(
     after = _classify(model, analyser, "烧烤店油烟不敢开窗")
     assert (before.primary, after.primary) == ("ecology", "livelihood")
     assert after.matter == before.matter
+
+
+def test_priors_move_the_answer_as_bayes_says(tiny: Trained, analyser: Analyser, taxonomy: Taxonomy) -> None:
+    text = "孩子上学路上路灯坏了"
+
+    def odds(urban: float) -> float:
+        priors = {"urban": urban, "livelihood": 0.9 - urban}
+        themes = tuple(replace(t, prior=priors.get(t.id, 0.1 / 7)) for t in taxonomy.themes)
+        model = ThemeModel(
+            replace(taxonomy, themes=themes), tiny.model.matters, tiny.model.vocabulary, tiny.model.parameters, "priors"
+        )
+        p = {t.theme: t.probability for t in _classify(model, analyser, text).themes}
+        return p["urban"] / p["livelihood"]
+
+    # Prior odds go from 1 : 8 to 8 : 1; so do the odds of the answer, by the same factor of 64.
+    assert odds(0.8) / odds(0.1) == pytest.approx(64)
+
+
+def test_a_taxonomy_without_priors_shifts_nothing(tiny: Trained, taxonomy: Taxonomy) -> None:
+    bare = replace(taxonomy, themes=tuple(replace(t, prior=0.0) for t in taxonomy.themes))
+    assert not prior_shift(bare, tiny.model.matters).any()
+
+
+def test_the_title_weighs_as_much_as_the_whole(analyser: Analyser) -> None:
+    def vector(title: str, text: str) -> np.ndarray:
+        document = analyser(text, title)
+        [encoding] = CharacterEncoder().encode([document.normalised.text])
+        reading = read(document, encoding)
+        # What the clauses and the rest hold adds up: evidence is exact for the vector.
+        assert np.linalg.norm(reading.vector) == pytest.approx(1, abs=1e-5)
+        return reading.vector
+
+    title, long = "路灯不亮", "孩子明年上小学，片区里的两所学校学位都满了，不知道去哪里报名" * 3
+    [own] = CharacterEncoder().encode([title])
+    assert vector(title, long) @ own.vector > vector("", title + long) @ own.vector + 0.2
 
 
 def test_evidence_is_what_its_removal_costs(tiny: Trained, analyser: Analyser) -> None:
