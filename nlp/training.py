@@ -144,7 +144,7 @@ def train(
     logits = np.tensordot(pool, held_out, axes=1) + shift
     base = fit_base(features, y, len(labels))
     draft = ThemeModel(taxonomy, labels, base.vocabulary, _parameters(base, pool), name)
-    presence, presence_threshold = _fit_presence(logits, themes, items, draft.themes)
+    presence, presence_threshold = _fit_presence(logits, themes, items, draft.themes, weights)
     probabilities = np.exp(draft.theme_log_probabilities(logits))
     parameters = replace(
         draft.parameters,
@@ -285,9 +285,13 @@ def fit_pool(held_out: NDArray[np.float64], shift: Array, y: IntVector, weights:
 
 
 def _fit_presence(
-    logits: Array, themes: IntVector, items: Sequence[Labelled], names: tuple[str, ...]
+    logits: Array, themes: IntVector, items: Sequence[Labelled], names: tuple[str, ...], life: Array
 ) -> tuple[Array, float]:
-    """The secondary head (K + 1, T) and the threshold with the best micro-F1 over secondary themes."""
+    """The secondary head (K + 1, T) and the threshold with the best F0.5 over secondary themes.
+
+    F0.5 (van Rijsbergen 1979) asks for precision twice as hard as for recall: a second theme that is none sends a
+    paper to an office that has no part in it. Texts weigh as much as their theme comes in life.
+    """
     x = log_softmax(logits, axis=1)
     asked = np.zeros((len(items), len(names)), dtype=bool)
     asked[np.arange(len(items)), themes] = True
@@ -307,12 +311,13 @@ def _fit_presence(
     truth = asked.copy()
     truth[np.arange(len(items)), themes] = False
 
-    def micro_f1(threshold: float) -> float:
+    def f_half(threshold: float) -> float:
         chosen = present >= threshold
-        return 2 * float((chosen & truth).sum()) / max(1.0, float(chosen.sum() + truth.sum()))
+        hits, said, wanted = (float(life @ x.sum(axis=1)) for x in (chosen & truth, chosen, truth))
+        return 1.25 * hits / max(1e-9, said + 0.25 * wanted)
 
-    grid = np.linspace(0.1, 0.9, 33)
-    return weights, float(max(grid, key=micro_f1)) if truth.any() else 1.1
+    grid = np.linspace(0.1, 0.95, 35)
+    return weights, float(max(grid, key=f_half)) if truth.any() else 1.1
 
 
 def _accept_threshold(probabilities: Array, themes: IntVector, weights: Array) -> float:
