@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -117,14 +117,15 @@ def _within(received_at: str | None, filters: Filters) -> bool:
 
 def words_of(store: Store, numbers: Collection[int]) -> dict[int, list[str]]:
     """Number → the words a search goes by, of those that have them stored."""
-    return _words(store, terms.c.submission_id.in_(numbers))
+    return dict(_words(store, terms.c.submission_id.in_(numbers)))
 
 
-def _words(store: Store, condition: sa.ColumnElement[bool]) -> dict[int, list[str]]:
+def _words(store: Store, condition: sa.ColumnElement[bool]) -> Iterator[tuple[int, list[str]]]:
+    """Read one by one: the words of a million texts would not fit into memory as lists."""
     query = sa.select(terms.c.submission_id, terms.c.words).where(store.mine(terms), condition)
     with store.reading() as connection:
-        rows = connection.execute(query.order_by(terms.c.submission_id)).all()
-    return {number: words.split() for number, words in rows}
+        for number, words in connection.execute(query.order_by(terms.c.submission_id)):
+            yield number, words.split()
 
 
 def without_words(store: Store) -> list[int]:
@@ -137,7 +138,9 @@ def without_words(store: Store) -> list[int]:
 
 def advice(store: Store) -> str | None:
     """What to tell the user where not everything is found by its words; None where all is well."""
-    lacking = len(without_words(store))
+    query = sa.select(sa.func.count()).select_from(terms).where(store.mine(terms))
+    with store.reading() as connection:
+        lacking = store.count() - int(connection.execute(query).scalar_one())
     return f"有 {lacking} 件材料没有检索用词，目前只按语义查找，请执行 minsheng reindex 补上" if lacking else None
 
 
@@ -169,7 +172,7 @@ class Index:
             if self._stamp:
                 later = store.mine(events), events.c.id > self._stamp, events.c.kind.in_(("analysed", "indexed"))
                 changed = terms.c.submission_id.in_(sa.select(events.c.submission_id).where(*later))
-            for number, words in _words(store, changed).items():
+            for number, words in _words(store, changed):
                 self.terms.put(number, words)
             self._stamp = stamp
         return self
