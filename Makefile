@@ -53,4 +53,6 @@ evaluate: setup
 bench: setup
 	$(PYTHON) bench/speed.py
 	$(PYTHON) bench/compare.py
+	$(PYTHON) bench/candidates.py
+	$(PYTHON) bench/lookup.py
 	$(PYTHON) bench/own_labels.py

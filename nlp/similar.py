@@ -9,6 +9,7 @@ import numpy as np
 
 from nlp.contracts import Encoding, FloatArray, Neighbour, SentenceMatch, Span
 from nlp.document import Document
+from nlp.retrieval import best
 from nlp.themes import is_courtesy
 
 # Shorter sentences (greetings, thanks) match everywhere and explain nothing.
@@ -23,17 +24,11 @@ _SAID = 0.6
 def nearest(query: FloatArray, keys: Sequence[int], matrix: FloatArray, limit: int) -> list[Neighbour]:
     """The ``limit`` rows most similar to ``query``.
 
-    query float32 (d,), matrix float32 (n, d), rows L2 = 1; scores in [-1, 1], descending, ties by position. Exact.
+    query float32 (d,), matrix float32 (n, d), rows L2 = 1; scores in [-1, 1], descending, ties by key. Exact.
     """
     if not len(keys) or limit <= 0:
         return []
-    scores = matrix @ query
-    limit = min(limit, len(keys))
-    # A stable sort of the candidates only; everything that ties with the last one is a candidate.
-    cut = np.partition(scores, len(scores) - limit)[len(scores) - limit]
-    candidates = np.flatnonzero(scores >= cut)
-    best = candidates[np.argsort(-scores[candidates], kind="stable")][:limit]
-    return [Neighbour(int(keys[i]), float(scores[i])) for i in best]
+    return best(matrix @ query, np.asarray(keys, dtype=np.int64), limit)
 
 
 def matching_sentences(

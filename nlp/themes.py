@@ -21,7 +21,7 @@ from scipy.special import log_softmax, logsumexp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from nlp.artefact import Artefact, load_artefact
-from nlp.contracts import Classification, Encoding, Evidence, FloatArray, MatterScore, ThemeScore
+from nlp.contracts import Classification, Encoding, Evidence, FloatArray, MatterScore, Span, ThemeScore
 from nlp.document import Document
 from nlp.errors import ArtefactMismatch
 from nlp.taxonomy import Taxonomy, load_taxonomy
@@ -73,15 +73,37 @@ def _located_terms(document: Document) -> list[tuple[str, int, int]]:
     Lower case; digits become ``#``; words inside place names and personal data are dropped, or the model would learn
     where and who, not what.
     """
-    hidden = np.zeros(len(document.title) + 1 + len(document.text) + 1, dtype=bool)
-    for span in (*(e for e in document.entities if e.label == "PLACE"), *document.pii):
+    hidden = (*(e for e in document.entities if e.label == "PLACE"), *document.pii)
+    return [(regex.sub(r"\d+", "#", word), start, end) for word, start, end in _words(document, hidden)]
+
+
+def _words(document: Document, hidden: Sequence[Span]) -> list[tuple[str, int, int]]:
+    """Lower-case words that begin outside the ``hidden`` stretches, with their own, in order."""
+    covered = np.zeros(len(document.title) + 1 + len(document.text) + 1, dtype=bool)
+    for span in hidden:
         shift = document.body_start if span.field == "text" else 0
-        hidden[shift + span.start : shift + span.end] = True
-    located = []
-    for token in document.tokens:
-        if _WORD.fullmatch(token.text) and not hidden[document.normalised.starts[token.start]]:
-            located.append((regex.sub(r"\d+", "#", token.text.lower()), token.start, token.end))
-    return located
+        covered[shift + span.start : shift + span.end] = True
+    return [
+        (token.text.lower(), token.start, token.end)
+        for token in document.tokens
+        if _WORD.fullmatch(token.text) and not covered[document.normalised.starts[token.start]]
+    ]
+
+
+def search_terms(document: Document) -> list[str]:
+    """The words a search goes by, in order: those of the theme model with places and numbers kept.
+
+    “Where” and “which” tell one matter from another. Personal data and courtesies are left out alike.
+    """
+    located = _words(document, document.pii)
+    courtesies = [(a, b) for a, b in _clauses(document) if _COURTESY.fullmatch(document.normalised.text[a:b])]
+    return [word for word, _, _ in _demand(located, courtesies)]
+
+
+def _demand(located: list[tuple[str, int, int]], courtesies: list[tuple[int, int]]) -> list[tuple[str, int, int]]:
+    """The words outside the courtesies; all of them where little else is said: then it does count."""
+    kept = [(t, s, e) for t, s, e in located if not any(a <= s < b for a, b in courtesies)]
+    return kept if len(kept) >= _MIN_WORDS else located
 
 
 def with_bigrams(words: list[str]) -> list[str]:
@@ -245,9 +267,9 @@ def read(document: Document, encoding: Encoding) -> Reading:
     text = document.normalised.text
     polite = np.array([_COURTESY.fullmatch(text[a:b]) is not None for a, b in clauses], dtype=bool)
     courtesies = [clause for clause, flag in zip(clauses, polite, strict=True) if flag]
-    kept = [(t, s, e) for t, s, e in located if not any(a <= s < b for a, b in courtesies)]
-    if not courtesies or len(kept) < _MIN_WORDS:  # nothing else is said: then it does count
-        polite[:], kept = False, located
+    kept = _demand(located, courtesies)
+    if kept is located:
+        polite[:] = False
     vector, shares = _titled(document, encoding, clauses)
     vector = vector - shares[polite].sum(axis=0)
     norm = np.float32(max(float(np.linalg.norm(vector)), 1e-6))

@@ -20,12 +20,13 @@ from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
 from service import app_cases, problems, render, schemas
-from service.batch import checked, classify_items, compare_items
+from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
 from service.duplicates import Duplicates, Received
 from service.engine import SELF_CHECK_SECONDS, Engine, Models
 from service.guard import Guard
 from service.intake import FIELDS, Row, to_submission
+from service.search import advice, read_filters
 from service.settings import Settings
 from service.store import Store, Submission
 
@@ -149,17 +150,12 @@ def compare(body: schemas.CompareRequest, request: Request) -> JSONResponse:
 
 @router.post("/similar", response_model=schemas.SimilarResponse, tags=["分析"], summary="查找相似材料")
 def similar(body: schemas.SimilarRequest, request: Request) -> JSONResponse:
-    """在已登记的材料中查找最相似的，给出相似度和相互对应的句子。"""
+    """在已登记的材料中按语义与用词查找最相近的，可加条件；给出等级、相似度和相互对应的句子。"""
     engine: Engine = request.app.state.engine
-
-    def work() -> list[dict[str, Any]]:
-        [found] = engine.analyse([(body.title, body.text)])
-        if isinstance(found, InputError):
-            raise found
-        near = engine.similar(request.app.state.store, found.document, found.encoding, body.limit)
-        return [render.similar(item) for item in near]
-
-    return JSONResponse({"items": engine.run(work)})
+    store: Store = request.app.state.store
+    filters = read_filters(body.model_dump(), engine.models.taxonomy)
+    query = (body.title, body.text)
+    return JSONResponse({"items": engine.run(lambda: similar_items(engine, store, query, body.limit, filters))})
 
 
 @router.post("/submissions", response_model=schemas.SubmissionsResponse, tags=["材料"], summary="登记材料")
@@ -256,10 +252,9 @@ async def healthz(request: Request) -> JSONResponse:
 def readyz(request: Request) -> JSONResponse:
     """模型与数据库是否可用。"""
     models = request.app.state.engine.models
-    count = request.app.state.store.count()
-    return JSONResponse(
-        {"status": "ok", "submissions": count, "model": models.themes.name, "encoder": models.encoder.encoder_id}
-    )
+    store: Store = request.app.state.store
+    names = {"model": models.themes.name, "encoder": models.encoder.encoder_id}
+    return JSONResponse({"status": "ok", "submissions": store.count(), **names, "advice": advice(store)})
 
 
 @system.get("/metrics", summary="Prometheus 指标")

@@ -9,6 +9,8 @@ from nlp.errors import InputError
 from nlp.normalise import validate
 from service import render
 from service.engine import Engine
+from service.search import Filters
+from service.store import Store
 
 
 def classify_items(engine: Engine, items: list[Any]) -> list[dict[str, Any]]:
@@ -41,6 +43,16 @@ def compare_items(engine: Engine, items: Sequence[Any]) -> list[dict[str, Any]]:
         except InputError as error:
             answers.append(render.failed(identity, error))
     return answers
+
+
+def similar_items(
+    engine: Engine, store: Store, query: tuple[object, object], limit: int, filters: Filters
+) -> list[dict[str, Any]]:
+    """What is stored like (title, text), as far as it passes; raises InputError. On the encoder's thread only."""
+    [found] = engine.analyse([query])
+    if isinstance(found, InputError):
+        raise found
+    return [render.similar(item) for item in engine.similar(store, found.document, found.encoding, limit, filters)]
 
 
 def checked(item: Any, known: tuple[str, ...] | None = None) -> tuple[str | int | None, dict[str, Any] | InputError]:

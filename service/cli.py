@@ -31,6 +31,7 @@ from service.cli_models import (
     print_json,
     progress_bar,
     read_settings,
+    require_index,
     train_app,
 )
 from service.settings import Settings
@@ -82,12 +83,12 @@ def serve(
     import uvicorn  # noqa: PLC0415  (only for this command)
 
     from service.app import create_app  # noqa: PLC0415
-    from service.engine import load_models, require_vectors  # noqa: PLC0415
+    from service.engine import load_models  # noqa: PLC0415
 
     settings = read_settings(model)
     with _listening(host, port) as listener, open_store(settings) as store:
         models = load_models(settings)
-        require_vectors(store, models.encoder.encoder_id)
+        require_index(store, models.encoder.encoder_id)
         config = uvicorn.Config(create_app(settings, models, store), log_level="warning", access_log=False)
         typer.echo(f"民声已启动：http://{host}:{port}", err=True)
         uvicorn.Server(config).run(sockets=[listener])
@@ -169,10 +170,10 @@ def import_(
         except InputError as error:
             bad.append(intake.Rejected(row.number, error.field, error.detail))
     counts = {"read": len(rows), "new": 0, "revised": 0, "unchanged": 0, "rejected": 0}
-    from service.engine import require_vectors, store_batch  # noqa: PLC0415  (loads the models' libraries)
+    from service.engine import store_batch  # noqa: PLC0415  (loads the models' libraries)
 
     with open_engine(settings) as engine, open_store(settings) as store, progress_bar() as progress:
-        require_vectors(store, engine.models.encoder.encoder_id)
+        require_index(store, engine.models.encoder.encoder_id)
         task = progress.add_task("导入", total=len(good))
         for start in range(0, len(good), _BATCH):
             batch = [submission for _, submission in good[start : start + _BATCH]]
@@ -239,22 +240,26 @@ def similar(
     text: Annotated[str, typer.Argument(help="要查找的文字，- 为标准输入")],
     limit: Annotated[int, typer.Option(help="返回条数", min=1, max=100)] = 10,
     format: Annotated[Literal["text", "json"], typer.Option("--format", help="输出格式")] = "text",
+    theme: Annotated[str | None, typer.Option(help="只要这个主题")] = None,
+    matter: Annotated[str | None, typer.Option(help="只要这个细类")] = None,
+    district: Annotated[str | None, typer.Option(help="只要这个区（市、县）")] = None,
+    source: Annotated[str | None, typer.Option(help="只要这个来源")] = None,
+    received_from: Annotated[str | None, typer.Option(help="收到日期不早于")] = None,
+    received_to: Annotated[str | None, typer.Option(help="收到日期不晚于（只给日期时含当天）")] = None,
+    in_case: Annotated[bool | None, typer.Option("--in-case/--not-in-case", help="只要在（不在）并案中的")] = None,
 ) -> None:
-    """在已登记的材料中查找相似的。"""
-    from service.engine import require_vectors  # noqa: PLC0415  (loads the models' libraries)
+    """在已登记的材料中查找相似的，可加条件。"""
+    from service.batch import similar_items  # noqa: PLC0415  (loads the models' libraries)
+    from service.search import read_filters  # noqa: PLC0415
 
     settings = read_settings()
+    conditions = {"theme": theme, "matter": matter, "district": district, "source": source,
+                  "received_from": received_from, "received_to": received_to, "in_case": in_case}  # fmt: skip
     query = "\n".join(_lines("-")) if text == "-" else text
     with open_engine(settings) as engine, open_store(settings) as store:
-        require_vectors(store, engine.models.encoder.encoder_id)
-
-        def work() -> list[dict[str, Any]]:
-            [found] = engine.analyse([(None, query)])
-            if isinstance(found, InputError):
-                raise found
-            return [render.similar(s) for s in engine.similar(store, found.document, found.encoding, limit)]
-
-        items = engine.run(work)
+        require_index(store, engine.models.encoder.encoder_id)
+        filters = read_filters(conditions, engine.models.taxonomy)
+        items = engine.run(lambda: similar_items(engine, store, (None, query), limit, filters))
     if format == "json":
         print_json({"items": [{k: v for k, v in item.items() if k != "text"} for item in items]})
         return
@@ -265,17 +270,19 @@ def similar(
         for match in item["shared"][:1]:
             typer.echo(f"       “{match['a_text']}” ≈ “{match['b_text']}”")
     if not items:
-        typer.echo("还没有登记任何材料。", err=True)
+        typer.echo("没有符合条件的材料。" if filters else "还没有登记任何材料。", err=True)
 
 
 @app.command()
 def reindex() -> None:
-    """换编码器之后，重新分析缺少向量的材料。"""
-    from service.engine import reindex as reindex_all  # noqa: PLC0415  (loads the models' libraries)
+    """为缺少向量（换编码器之后）或检索用词（旧版登记）的材料补算。"""
+    from service.engine import lacking  # noqa: PLC0415  (loads the models' libraries)
+    from service.engine import reindex as reindex_all  # noqa: PLC0415
 
     settings = read_settings()
     with open_engine(settings) as engine, open_store(settings) as store, progress_bar() as progress:
-        total = len(store.without_vector(engine.models.encoder.encoder_id))
+        encoder_id = engine.models.encoder.encoder_id
+        total = sum(map(len, lacking(store, encoder_id)))
         task = progress.add_task("重新分析", total=total)
 
         def work() -> None:
@@ -283,7 +290,7 @@ def reindex() -> None:
                 progress.update(task, completed=done)
 
         engine.run(work)
-        print_json({"reindexed": total - len(store.without_vector(engine.models.encoder.encoder_id))})
+        print_json({"reindexed": total - sum(map(len, lacking(store, encoder_id)))})
 
 
 @contextmanager

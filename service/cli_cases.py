@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from service.cli_models import open_engine, open_store, print_json, progress_bar, read_settings, reporter
+from service.cli_models import (
+    open_engine,
+    open_store,
+    print_json,
+    progress_bar,
+    read_settings,
+    reporter,
+    require_index,
+)
 
 cases_app = typer.Typer(no_args_is_help=True, help="并案与续报：合并、查看、撤销、建议、并案说明。")
 CaseNumber = Annotated[int, typer.Argument(help="并案编号")]
@@ -29,11 +37,10 @@ def _cases() -> Iterator[Any]:
 @contextmanager
 def _duplicates() -> Iterator[Any]:
     from service.duplicates import Duplicates  # noqa: PLC0415  (loads the models' libraries)
-    from service.engine import require_vectors  # noqa: PLC0415
 
     settings = read_settings()
     with open_engine(settings) as engine, open_store(settings) as store:
-        require_vectors(store, engine.models.encoder.encoder_id)
+        require_index(store, engine.models.encoder.encoder_id)
         yield Duplicates(engine, store)
 
 

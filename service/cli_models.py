@@ -81,6 +81,17 @@ def open_store(settings: Settings) -> Iterator[Any]:
         store.close()
 
 
+def require_index(store: Any, encoder_id: str) -> None:
+    """StoreError where submissions could not be found at all; a line of advice where not by every way."""
+    from service.engine import require_vectors  # noqa: PLC0415  (loads the models' libraries)
+    from service.search import advice  # noqa: PLC0415
+
+    require_vectors(store, encoder_id)
+    told = advice(store)
+    if told:
+        typer.echo(f"提示：{told}", err=True)
+
+
 def print_json(value: Any) -> None:
     """One line of JSON on stdout."""
     typer.echo(json.dumps(value, ensure_ascii=False))

@@ -18,18 +18,21 @@ from nlp.document import Document
 from nlp.errors import InputError
 from nlp.grouping import Group, complete_linkage
 from nlp.normalise import normalise
-from nlp.similar import added_sentences, nearest
+from nlp.retrieval import Keys
+from nlp.similar import added_sentences
+from nlp.themes import search_terms
 from service.cases import Cases, Outline, count_voices, voice_of
 from service.engine import Analysed, Engine, store_batch
+from service.search import words_of
 from service.store import Store, Stored, Submission
 
-# Nearest neighbours that are graded; a duplicate further away is found from the other side, or not at all.
-_CANDIDATES = 10
 # Of the same submitter's other submissions, the latest are graded as well, however near.
 _SAME_VOICE = 5
 _MAX_DUPLICATES = 5
 # Pairs graded, or texts read, in one turn on the encoder's thread: others get theirs in between.
 _TURN = 32
+# Submissions whose candidates are looked up in one turn.
+_LOOKED_UP = 256
 # Token states kept at a time, of all documents together: about 1.5 kB each, or 300 MB.
 _KEPT_TOKENS = 200_000
 
@@ -143,7 +146,7 @@ class Duplicates:
             [(document, encoding)] = self.engine.read([(submission.title, submission.text)])
             voice = voice_of(submission.submitter)
             mine = {n for n in voices.get(voice, []) if n != number} if voice else set()
-            scores = self._near(encoding.vector, mine, number)
+            scores = self._near(document, encoding.vector, mine, number)
             likely: list[Candidate] = []
             for stored, other, other_encoding in self._readings.get(sorted(scores)):
                 comparison = self.engine.models.pairs.compare(document, encoding, other, other_encoding)
@@ -157,13 +160,13 @@ class Duplicates:
             answers.append(Received(number, outcome, others, follows))
         return answers
 
-    def _near(self, vector: FloatArray, mine: set[int], number: int | None) -> dict[int, float]:
+    def _near(self, document: Document, vector: FloatArray, mine: set[int], number: int | None) -> dict[int, float]:
         """Number → cosine of the stored submissions to be graded, without ``number`` itself."""
-        keys, matrix = self.engine.matrix(self.store)
-        scores = {n.key: n.score for n in nearest(vector, keys, matrix, _CANDIDATES + 1) if n.key != number}
+        index = self.engine.index.follow(self.store)
+        scores = index.candidates(vector, search_terms(document), without=number)
         latest = [n for n in sorted(mine, reverse=True) if n not in scores][:_SAME_VOICE]
-        places = [int(np.searchsorted(keys, n)) for n in latest]
-        return scores | {keys[p]: float(matrix[p] @ vector) for p in places if p < len(keys) and keys[p] in mine}
+        own = {n: index.vectors.cosine(vector, n) for n in latest}
+        return scores | {n: cosine for n, cosine in own.items() if cosine is not None}
 
     def suggest(self, report: Report = lambda *_: None) -> Suggestions:
         """Suggested cases over everything that is in no open case, leads of open cases included.
@@ -193,7 +196,7 @@ class Duplicates:
                 found = self.engine.run(lambda: self._graded(fresh))
                 self._grades |= {(digests[a], digests[b]): p for (a, b), p in zip(fresh, found, strict=True)}
 
-        pairs = self.engine.run(lambda: self._pairs(list(copies)))
+        pairs = self._candidates(list(copies))
         for start in range(0, len(pairs), _TURN):
             grade(pairs[start : start + _TURN])
             report("比对", min(start + _TURN, len(pairs)), len(pairs))
@@ -207,17 +210,25 @@ class Duplicates:
         groups += [Group((key,), 1.0) for key, same in copies.items() if len(same) > 1 and key not in grouped]
         return [Group(tuple(n for key in g.keys for n in copies[key]), g.probability) for g in groups]
 
-    def _pairs(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
-        """Each submission with its nearest neighbours among ``numbers``, lower number first, no repeats."""
-        keys, matrix = self.engine.matrix(self.store)
-        wanted = set(numbers)
-        rows = [i for i, key in enumerate(keys) if key in wanted]
-        keys, matrix = [keys[i] for i in rows], matrix[rows]
-        pairs = set()
-        for key, vector in zip(keys, matrix, strict=True):
-            near = nearest(vector, keys, matrix, _CANDIDATES + 1)
-            pairs |= {(min(key, n.key), max(key, n.key)) for n in near if n.key != key}
+    def _candidates(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
+        """Pairs worth grading among ``numbers``, in the order to grade them."""
+        among = np.array(sorted(numbers), dtype=np.int64)
+        pairs: set[tuple[int, int]] = set()
+        for start in range(0, len(numbers), _LOOKED_UP):
+            some = numbers[start : start + _LOOKED_UP]
+            pairs |= self.engine.run(lambda some=some: self._pairs(some, among))  # type: ignore[misc]
         return _near_order(pairs)
+
+    def _pairs(self, numbers: Sequence[int], among: Keys) -> set[tuple[int, int]]:
+        """Each of ``numbers`` with its candidates ``among`` those (ascending), lower number first."""
+        index, words = self.engine.index.follow(self.store), words_of(self.store, numbers)
+        pairs = set()
+        for key in numbers:
+            vector = index.vectors.get(key)
+            if vector is not None:
+                near = index.candidates(vector, words.get(key, []), among, without=key)
+                pairs |= {(min(key, other), max(key, other)) for other in near}
+        return pairs
 
     def _graded(self, pairs: Sequence[tuple[int, int]]) -> list[float | None]:
         """P(duplicate) of each pair, None where it is not graded so. On the encoder's thread only."""

@@ -7,20 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-
-from nlp.contracts import Classification, Comparison, Encoder, Encoding, FloatArray, PairGrader, Span
+from nlp.contracts import Classification, Comparison, Encoder, Encoding, PairGrader, Span
 from nlp.document import Analyser, Document
 from nlp.encoder import load_encoder
 from nlp.errors import InputError, MinshengError
 from nlp.matching import load_pair_model
 from nlp.screening import UrgencyScreen
-from nlp.similar import nearest
 from nlp.taxonomy import Taxonomy, load_taxonomy
-from nlp.themes import ThemeModel, load_theme_model
+from nlp.themes import ThemeModel, load_theme_model, search_terms
+from service.search import Filters, Index, matching, set_words, without_words
 from service.settings import Settings
 from service.store import Analysis, Store, Stored, StoreError, Submission
 
@@ -93,7 +92,7 @@ class Engine:
         self.models = models
         self._places = threading.BoundedSemaphore(queue_size)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
-        self._vectors: tuple[int, list[int], FloatArray] | None = None
+        self.index = Index(models.encoder.encoder_id)  # on the worker's thread only
         self.last_check: float | None = None
 
     def close(self) -> None:
@@ -152,10 +151,16 @@ class Engine:
                 answers.append(Analysed(document, encoding, classification, self.models.urgency(document)))
         return answers
 
-    def similar(self, store: Store, document: Document, encoding: Encoding, limit: int) -> list[Similar]:
-        """The stored submissions nearest to a document, the first of them graded. On the encoder's thread only."""
-        keys, matrix = self.matrix(store)
-        neighbours = nearest(encoding.vector, keys, matrix, limit)
+    def similar(
+        self, store: Store, document: Document, encoding: Encoding, limit: int, filters: Filters | None = None
+    ) -> list[Similar]:
+        """The stored submissions nearest to a document by vector and words, the first of them graded.
+
+        ``filters`` are applied before ranking: ``limit`` are found where so many pass. On the encoder's thread only.
+        """
+        allowed = matching(store, filters) if filters else None
+        index = self.index.follow(store)
+        neighbours = index.search(encoding.vector, search_terms(document), limit, allowed)
         stored = {s.id: s for s in store.get_many([n.key for n in neighbours])}
         found = [(stored[n.key], n.score) for n in neighbours if n.key in stored]
         answers = []
@@ -176,22 +181,6 @@ class Engine:
             encodings = self.models.encoder.encode([document.normalised.text for document in documents])
             answers += zip(documents, encodings, strict=True)
         return answers
-
-    def matrix(self, store: Store) -> tuple[list[int], FloatArray]:
-        """All stored numbers, ascending, and their vectors float32 (n, d); a later call reads only what changed."""
-        stamp, encoder_id = store.stamp(), self.models.encoder.encoder_id
-        if self._vectors is None or not self._vectors[1]:
-            self._vectors = (stamp, *store.vectors(encoder_id))
-        elif self._vectors[0] != stamp:
-            since, keys, matrix = self._vectors
-            changed, rows = store.vectors(encoder_id, since)
-            if changed:
-                kept = ~np.isin(keys, changed)
-                numbers = np.concatenate([np.array(keys)[kept], changed])
-                order = np.argsort(numbers)
-                keys, matrix = numbers[order].tolist(), np.concatenate([matrix[kept], rows])[order]
-            self._vectors = (stamp, keys, matrix)
-        return self._vectors[1], self._vectors[2]
 
 
 def _sound(answer: Analysed) -> bool:
@@ -216,7 +205,8 @@ def _portions(items: Sequence[tuple[object, object]]) -> Iterator[Sequence[tuple
 def analysis_of(analysed: Analysed, result: dict[str, Any]) -> Analysis:
     """What the store keeps of an answer; ``result`` is the answer as plain data."""
     c = analysed.classification
-    return Analysis(c.model, c.primary, c.matter, c.confidence, c.decision, result, analysed.encoding.vector)
+    words = search_terms(analysed.document)
+    return Analysis(c.model, c.primary, c.matter, c.confidence, c.decision, result, analysed.encoding.vector, words)
 
 
 def require_vectors(store: Store, encoder_id: str) -> None:
@@ -226,10 +216,19 @@ def require_vectors(store: Store, encoder_id: str) -> None:
         raise StoreError(f"有 {lacking} 件材料没有当前编码器（{encoder_id}）的向量，请先执行 minsheng reindex")
 
 
+def lacking(store: Store, encoder_id: str) -> tuple[list[int], list[int]]:
+    """Numbers of the submissions without a vector of this encoder, and of the others without words."""
+    vectors = store.without_vector(encoder_id)
+    return vectors, sorted(set(without_words(store)) - set(vectors))
+
+
 def reindex(engine: Engine, store: Store, render: Callable[[Analysed], dict[str, Any]]) -> Iterator[int]:
-    """Analyse again what lacks a vector of the current encoder; yields how many are done. On the encoder's thread."""
+    """Analyse again what lacks a vector of the current encoder, and add the words that are lacking.
+
+    Yields how many are done. On the encoder's thread.
+    """
     encoder_id = engine.models.encoder.encoder_id
-    numbers = store.without_vector(encoder_id)
+    numbers, wordless = lacking(store, encoder_id)
     for start in range(0, len(numbers), _BATCH):
         items = store.get_many(numbers[start : start + _BATCH])
         answers = engine.analyse([(item.submission.title, item.submission.text) for item in items])
@@ -238,6 +237,15 @@ def reindex(engine: Engine, store: Store, render: Callable[[Analysed], dict[str,
         ]
         store.reanalyse(done, encoder_id)
         yield start + len(items)
+    for start in range(0, len(wordless), _BATCH):
+        items = store.get_many(wordless[start : start + _BATCH])
+        found: dict[int, list[str]] = {}
+        for item in items:
+            with suppress(InputError):  # longer than the limit is now: it stays among those that lack something
+                document = engine.models.analyser(item.submission.text, item.submission.title)
+                found[item.id] = search_terms(document)
+        set_words(store, found)
+        yield len(numbers) + start + len(items)
 
 
 def store_batch(

@@ -89,6 +89,13 @@ class SimilarRequest(Strict):
     text: Any = Field(description="正文", json_schema_extra={"type": "string", "examples": [_TEXT]})
     title: Any = Field(None, description="标题", json_schema_extra={"type": "string"})
     limit: int = Field(10, ge=1, le=100, description="返回条数")
+    theme: str | None = Field(None, description="只要这个主题", examples=["urban"])
+    matter: str | None = Field(None, description="只要这个细类", examples=["roads_municipal"])
+    district: str | None = Field(None, description="只要这个区（市、县），写不写“区”字都可以", examples=["云岩区"])
+    source: str | None = Field(None, description="只要这个来源", examples=["12345"])
+    received_from: str | None = Field(None, description="收到时间不早于，写法同登记", examples=["2024-05-01"])
+    received_to: str | None = Field(None, description="收到时间不晚于，只给日期时含当天", examples=["2024-05-31"])
+    in_case: bool | None = Field(None, description="true 只要在有效并案中的，false 只要不在的")
 
 
 class ThemeScoreOut(BaseModel):
@@ -252,7 +259,7 @@ class SimilarOut(BaseModel):
 
 
 class SimilarResponse(BaseModel):
-    """按相似度降序。"""
+    """按语义与用词两个名次合并后的次序，最相近的在前。"""
 
     items: list[SimilarOut]
 

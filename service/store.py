@@ -25,7 +25,7 @@ from alembic.script import ScriptDirectory
 
 from nlp.contracts import FloatArray
 from nlp.errors import MinshengError
-from service.tables import analyses, events, submissions, vectors
+from service.tables import analyses, events, submissions, terms, vectors
 
 Outcome = Literal["new", "revised", "unchanged"]
 
@@ -65,7 +65,10 @@ class Submission:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the machine said of a submission: ``result`` is the whole answer of ``classify`` as plain data."""
+    """What the machine said of a submission: ``result`` is the whole answer of ``classify`` as plain data.
+
+    ``words``: those a search goes by, in order.
+    """
 
     model: str
     primary: str
@@ -74,6 +77,7 @@ class Analysis:
     decision: str
     result: dict[str, Any]
     vector: FloatArray
+    words: list[str]
 
 
 @dataclass(frozen=True)
@@ -228,11 +232,12 @@ class Store:
 
     def _analysed(self, connection: sa.Connection, number: int, analysis: Analysis, encoder_id: str) -> None:
         """Put an analysis in place of what there was for this encoder, and say so."""
-        for table in (vectors, analyses):
+        for table in (vectors, terms, analyses):
             connection.execute(table.delete().where(self.mine(table), table.c.submission_id == number))
         key = {"office_id": self.office_id, "submission_id": number}
         blob = analysis.vector.astype("<f4").tobytes()
         connection.execute(vectors.insert().values(**key, encoder_id=encoder_id, vector=blob))
+        connection.execute(terms.insert().values(**key, words=" ".join(analysis.words)))
         connection.execute(
             analyses.insert().values(
                 **key,

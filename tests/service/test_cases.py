@@ -20,6 +20,7 @@ from service.cases import Cases, NotFound, count_voices, phone_of, voice_of
 from service.cases import Conflict as CaseConflict
 from service.duplicates import Duplicates
 from service.engine import Engine, Models
+from service.search import Index
 from service.settings import ROOT, Settings
 from service.store import Store, Submission, Submitter
 from service.tables import case_members, events, follows
@@ -609,10 +610,14 @@ def test_asking_again_grades_only_what_is_new(models: Models, store: Store) -> N
 
 def test_the_vectors_in_memory_follow_what_is_stored(duplicates: Duplicates, store: Store) -> None:
     def check() -> int:
-        keys, matrix = duplicates.engine.matrix(store)
+        index = duplicates.engine.index.follow(store)
         stored_keys, stored_matrix = store.vectors(duplicates.engine.models.encoder.encoder_id)
+        keys = index.vectors.keys.tolist()
         assert keys == stored_keys
-        np.testing.assert_array_equal(matrix, stored_matrix)
+        np.testing.assert_array_equal(index.vectors.matrix, stored_matrix)
+        fresh = Index(duplicates.engine.models.encoder.encoder_id).follow(store)
+        words = ["路灯", "油烟", "上学", "小区"]
+        assert index.terms.rank(words, 10) == fresh.terms.rank(words, 10)
         return len(keys)
 
     assert check() == 0

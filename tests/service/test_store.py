@@ -18,7 +18,7 @@ ENCODER = "e1"
 
 def analysis(theme: str = "urban", seed: int = 0) -> Analysis:
     vector = np.random.default_rng(seed).normal(size=8).astype(np.float32)
-    return Analysis("model@1", theme, "roads_municipal", 0.9, "accept", {"primary": theme}, vector)
+    return Analysis("model@1", theme, "roads_municipal", 0.9, "accept", {"primary": theme}, vector, ["路灯", "坏"])
 
 
 def submission(number: int, text: str = "路灯坏了") -> Submission:
