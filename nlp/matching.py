@@ -161,7 +161,7 @@ class Profiler:
 
 def features(a: Profile, b: Profile, background: Background) -> dict[str, float]:
     """Symmetric features of two texts, by name; see the functions below for their meaning."""
-    return {
+    found = {
         **_meaning(a, b),
         **_wording(a, b, background),
         **_rare(a, b, background),
@@ -170,6 +170,27 @@ def features(a: Profile, b: Profile, background: Background) -> dict[str, float]
         **_stance(a, b),
         **_size(a, b),
     }
+    return found | _together(found)
+
+
+def _together(found: Mapping[str, float]) -> dict[str, float]:
+    """Likeness where nothing clashes, and copies: near-copies are one matter, unless they name two places."""
+    clashes = (
+        (found["names_clash"] > found["names_met"])
+        + (found["numbers_clash"] > found["numbers_met"])
+        + (found["years_clash"] > 0)
+        + (found["district_clash"] > 0)
+        + (found["opposed"] < 0)
+    )
+    clean = float(clashes == 0)
+    contained = max(0.0, found["grams3_of_lighter"] - 0.8) * 5
+    return {
+        "clashes": float(clashes), "clean": clean, "clean_covered": clean * found["covered_least"],
+        "contained": contained, "clean_contained": clean * contained,
+        "whole": contained * float(found["bare_least"] == 0),
+        "stems_and_covered": found["stems_share"] * found["covered_least"],
+        "rare_and_covered": found["rare_pairs_share"] * found["covered_least"],
+    }  # fmt: skip
 
 
 def _meaning(a: Profile, b: Profile) -> dict[str, float]:
