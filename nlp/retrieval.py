@@ -25,16 +25,6 @@ _K1 = 1.2
 _B = 0.75
 # The constant of reciprocal rank fusion, from the paper.
 _RANK = 60
-# From here on the vectors are scanned in two stages; below, one pass takes a few milliseconds.
-_LARGE = 50_000
-# Dimensions of the first stage, out of those of the encoder.
-_HEAD = 128
-# Vectors from which the directions of the first stage are taken.
-_SAMPLE = 20_000
-# Looked at exactly to learn what score a vector must reach.
-_PROBES = 256
-# float32 sums over a few hundred dimensions are this exact.
-_ROUNDING = 1e-5
 
 
 def best(scores: NDArray[np.floating[Any]], keys: Keys, limit: int) -> list[Neighbour]:
@@ -59,22 +49,15 @@ def fuse(rankings: Sequence[Sequence[int]], limit: int) -> list[int]:
 
 
 class VectorIndex:
-    """Exact nearest neighbours among vectors that come, change and go.
+    """Exact nearest neighbours among vectors that come and change, by scanning all of them.
 
-    Above ``large`` vectors they are scanned in two stages. A rotation puts most of what tells the vectors apart into
-    the first few dimensions; there, with the length of what is left of either vector, the cosine is bounded from
-    above (Cauchy–Schwarz), and only those that may reach the ``limit``-th best are looked at in full. So the answer is
-    exact, up to rounding, whatever the vectors are like; what they are like decides how much is saved.
+    A look-up costs one pass over the matrix; a submission that arrives or changes costs its own row.
     """
 
-    def __init__(self, large: int = _LARGE) -> None:
-        self._large = large
+    def __init__(self) -> None:
         self._count = 0
         self._keys: Keys = np.zeros(0, dtype=np.int64)
         self._matrix: FloatArray = np.zeros((0, 0), dtype=np.float32)
-        self._basis: FloatArray | None = None  # (d, _HEAD), columns orthonormal
-        self._heads: FloatArray = np.zeros((0, 0), dtype=np.float32)
-        self._rests: FloatArray = np.zeros(0, dtype=np.float32)
 
     @property
     def keys(self) -> Keys:
@@ -95,7 +78,7 @@ class VectorIndex:
         known = np.zeros(len(given), dtype=bool)
         known[at < self._count] = self.keys[at[at < self._count]] == given[at < self._count]
         if known.any():
-            self._write(at[known], rows[known])
+            self._matrix[at[known]] = rows[known]
         if not known.all():
             self._add(given[~known], rows[~known])
 
@@ -114,16 +97,8 @@ class VectorIndex:
             self._matrix = np.zeros((room, rows.shape[1]), dtype=np.float32)
             if self._count:
                 self._keys[: self._count], self._matrix[: self._count] = kept_keys, kept
-            self._basis = None  # what is stored may have changed its nature since
-        places = np.arange(self._count, count)
-        self._keys[places] = keys
+        self._keys[self._count : count], self._matrix[self._count : count] = keys, rows
         self._count = count
-        self._write(places, rows)
-
-    def _write(self, places: NDArray[np.int64], rows: FloatArray) -> None:
-        self._matrix[places] = rows
-        if self._basis is not None:
-            self._heads[places], self._rests[places] = _split(rows, self._basis)
 
     def rank(self, query: FloatArray, limit: int, allowed: Mask | None = None) -> list[Neighbour]:
         """The ``limit`` nearest to ``query`` (d,) among those ``allowed`` (n,): cosines descending, ties by key."""
@@ -132,45 +107,10 @@ class VectorIndex:
         places = None if allowed is None else np.flatnonzero(allowed)
         if places is not None and len(places) <= max(limit, self._count // 8):
             return best(self.matrix[places] @ query, self.keys[places], limit)
-        if self._count >= self._large:
-            return self._rank_in_stages(query, limit, allowed)
         scores = self.matrix @ query
         if allowed is not None:
             scores[~allowed] = -np.inf
         return best(scores, self.keys, limit)
-
-    def _rank_in_stages(self, query: FloatArray, limit: int, allowed: Mask | None) -> list[Neighbour]:
-        if self._basis is None:
-            self._prepare()
-        assert self._basis is not None  # noqa: S101  (narrowing for the type checker)
-        head, rest = _split(query[None], self._basis)
-        bounds = self._heads[: self._count] @ head[0]
-        bounds += self._rests[: self._count] * rest[0]
-        if allowed is not None:
-            bounds[~allowed] = -np.inf
-        probes = min(max(_PROBES, 4 * limit), self._count)
-        first = np.argpartition(bounds, self._count - probes)[self._count - probes :]
-        first = first[np.isfinite(bounds[first])]
-        scores = np.sort(self._matrix[first] @ query)
-        floor = scores[max(0, len(scores) - limit)] - _ROUNDING
-        places = np.flatnonzero(bounds >= floor) if allowed is None else np.flatnonzero((bounds >= floor) & allowed)
-        if len(places) < self._count // 4:
-            return best(self._matrix[places] @ query, self.keys[places], limit)
-        exact = self.matrix @ query  # picking out so many rows would take longer than reading all
-        if allowed is not None:
-            exact[~allowed] = -np.inf
-        return best(exact, self.keys, limit)
-
-    def _prepare(self) -> None:
-        """The directions in which a sample of the vectors is longest, and every vector split along them."""
-        sample = self.matrix[:: max(1, self._count // _SAMPLE)]
-        _, vectors = np.linalg.eigh(sample.T @ sample)
-        self._basis = np.ascontiguousarray(vectors[:, ::-1][:, :_HEAD], dtype=np.float32)
-        self._heads = np.zeros((len(self._matrix), self._basis.shape[1]), dtype=np.float32)
-        self._rests = np.zeros(len(self._matrix), dtype=np.float32)
-        for start in range(0, self._count, _SAMPLE):
-            stop = min(start + _SAMPLE, self._count)
-            self._heads[start:stop], self._rests[start:stop] = _split(self._matrix[start:stop], self._basis)
 
     def cosine(self, query: FloatArray, key: int) -> float | None:
         """The cosine of ``query`` and the vector of ``key``, None where it has none."""
@@ -181,13 +121,6 @@ class VectorIndex:
         """The vector float32 (d,) of ``key``, None where it has none; valid till the next change."""
         place = int(np.searchsorted(self.keys, key))
         return self._matrix[place] if place < self._count and self._keys[place] == key else None
-
-
-def _split(rows: FloatArray, basis: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Rows (n, d) along the basis (n, h), and the lengths (n,) of what is left of them."""
-    heads = rows @ basis
-    left = (rows * rows).sum(axis=1) - (heads * heads).sum(axis=1)
-    return heads, np.sqrt(np.maximum(left, 0))
 
 
 class TermIndex:

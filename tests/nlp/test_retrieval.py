@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlp import retrieval
 from nlp.contracts import FloatArray
 from nlp.document import Analyser
 from nlp.retrieval import TermIndex, VectorIndex, best, fuse
@@ -84,49 +83,28 @@ def test_bm25_ranks_only_what_is_allowed() -> None:
 
 
 @given(st.lists(st.lists(st.integers(0, 30), max_size=6), max_size=8), st.integers(0, 12), st.integers(0, 999))
-def test_vectors_follow_any_changes_in_one_and_in_two_stages(batches: list[list[int]], limit: int, seed: int) -> None:
+def test_vectors_follow_any_changes(batches: list[list[int]], limit: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    one, two = VectorIndex(), VectorIndex(large=1)
+    index = VectorIndex()
     expected: dict[int, FloatArray] = {}
     for turn, batch in enumerate(batches):
         keys = sorted(set(batch))
         vectors = rows(len(keys), 6, seed + turn)
-        one.put(keys, vectors)
-        two.put(keys, vectors)
+        index.put(keys, vectors)
         expected |= dict(zip(keys, vectors, strict=True))
         query, allowed = rows(1, 6, seed - turn + 5000)[0], rng.random(len(expected)) < 0.5
-        for index in (one, two):
-            assert index.keys.tolist() == sorted(expected)
-            for mask in (None, allowed):
-                chosen = [k for k, a in zip(sorted(expected), allowed, strict=True) if mask is None or a]
-                best_first = sorted(chosen, key=lambda k: -float(expected[k] @ query))[:limit]
-                assert [n.key for n in index.rank(query, limit, mask)] == best_first
+        assert index.keys.tolist() == sorted(expected)
+        for mask in (None, allowed):
+            chosen = [k for k, a in zip(sorted(expected), allowed, strict=True) if mask is None or a]
+            best_first = sorted(chosen, key=lambda k: -float(expected[k] @ query))[:limit]
+            assert [n.key for n in index.rank(query, limit, mask)] == best_first
     for key in range(31):
-        cosine = one.cosine(query, key) if expected else None
+        cosine = index.cosine(query, key) if expected else None
         assert cosine == (pytest.approx(float(expected[key] @ query)) if key in expected else None)
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.05, 0.3, 3.0])
-def test_two_stages_are_exact_whatever_the_vectors_are_like(spread: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Copies, near-copies, clusters, noise: in this order the bound saves less and less, and loses nothing."""
-    monkeypatch.setattr(retrieval, "_HEAD", 16)
-    monkeypatch.setattr(retrieval, "_PROBES", 32)
-    rng = np.random.default_rng(5)
-    centres = rows(40, 64, 1) + 1
-    data = centres[rng.integers(40, size=4000)] + rng.normal(size=(4000, 64)) * spread
-    data = (data / np.linalg.norm(data, axis=1, keepdims=True)).astype(np.float32)
-    index = VectorIndex(large=1000)
-    index.put(range(4000), data)
-    allowed = rng.random(4000) < 0.4
-    for query in data[:50] + rows(50, 64, 2) * np.float32(0.05):
-        for mask in (None, allowed):
-            scores = np.where(mask, data @ query, -np.inf) if mask is not None else data @ query
-            found = [n.score for n in index.rank(query, 10, mask)]
-            np.testing.assert_allclose(found, np.sort(scores)[::-1][:10], atol=1e-5)
-
-
 def test_a_filter_never_yields_fewer_than_pass() -> None:
-    index = VectorIndex(large=10)
+    index = VectorIndex()
     index.put(range(100), rows(100, 8, 3))
     for passing in (0, 1, 3, 12, 13, 60, 100):
         allowed = np.arange(100) < passing
@@ -142,7 +120,7 @@ def test_the_fused_candidates_hold_the_nearest_vectors_and_the_rare_word() -> No
     """What retrieval promises: recall of the brute-force ten, and what only a rare word tells."""
     n = 600
     data, queries = rows(n, 32, 7), rows(30, 32, 8)
-    vectors, terms = VectorIndex(large=100), TermIndex()
+    vectors, terms = VectorIndex(), TermIndex()
     vectors.put(range(n), data)
     rng = np.random.default_rng(9)
     for key in range(n):

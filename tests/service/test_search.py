@@ -144,7 +144,6 @@ def test_what_shares_only_a_rare_word_is_found_by_it(engine: Engine, store: Stor
     [(document, encoding)] = engine.read([("", query)])
     index = engine.index.follow(store)
     assert 81 not in [n.key for n in index.vectors.rank(encoding.vector, 50)]
-    assert 81 in found(engine, store, query, 10)
     assert 81 in index.candidates(encoding.vector, search_terms(document))
 
 
