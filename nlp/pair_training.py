@@ -21,7 +21,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from nlp.artefact import save_artefact
 from nlp.contracts import Encoder, Encoding
 from nlp.document import Analyser, Document
-from nlp.errors import DataError, MinshengError
+from nlp.errors import DataError
 from nlp.evaluation import Scores, score_themes
 from nlp.matching import (
     MENTIONS,
@@ -36,6 +36,7 @@ from nlp.matching import (
     matrix,
 )
 from nlp.mentions import MentionFinder
+from nlp.training import TrainingError
 
 FOLDS = 6
 SEED = 20220101
@@ -46,10 +47,6 @@ MIN_TEXTS = 3
 COPIES = 0.15
 
 Progress = Callable[[str, int, int], None]
-
-
-class PairTrainingError(MinshengError):
-    """The pairs cannot be trained on."""
 
 
 @dataclass(frozen=True)
@@ -146,13 +143,13 @@ def train_pairs(
 ) -> TrainedPairs:
     """Fit on all pairs; scores are out of fold, by group.
 
-    matters: weights (d, K) and bias (K,) of a linear reading of base vectors as matters. Raises PairTrainingError
+    matters: weights (d, K) and bias (K,) of a linear reading of base vectors as matters. Raises TrainingError
     where a grade has fewer pairs than there are folds.
     """
     counted = Counter(pair.relation for pair in pairs)
     few = [relation for relation in RELATIONS if counted[relation] < FOLDS]
     if few:
-        raise PairTrainingError(f"每个等级至少需要 {FOLDS} 对，不足的有：{'、'.join(few)}")
+        raise TrainingError(f"每个等级至少需要 {FOLDS} 对，不足的有：{'、'.join(few)}")
     copies = _copies(pairs)
     everything = [*pairs, *copies]
     read = reader.read([t for p in everything for t in (p.a, p.b)], progress)

@@ -14,13 +14,13 @@ from nlp.errors import ArtefactMismatch, DataError
 from nlp.matching import Background, PairModel, features, grams, load_pair_model
 from nlp.pair_training import (
     LabelledPair,
-    PairTrainingError,
     Reader,
     count_background,
     load_pairs,
     save_pairs,
     train_pairs,
 )
+from nlp.training import TrainingError
 from service.settings import ROOT, Settings
 from tests.conftest import CharacterEncoder
 
@@ -145,7 +145,7 @@ def test_train_save_load_again(analyser: Analyser, tmp_path: Path) -> None:
 
 def test_too_few_pairs_are_refused(analyser: Analyser) -> None:
     reader = Reader(analyser, CharacterEncoder())
-    with pytest.raises(PairTrainingError, match="每个等级至少需要 6 对，不足的有：related、unrelated"):
+    with pytest.raises(TrainingError, match="每个等级至少需要 6 对，不足的有：related、unrelated"):
         train_pairs(
             [p for p in _tiny() if p.relation == "duplicate"], reader, Background({}, 1),
             (np.zeros((32, 3), np.float32), np.zeros(3, np.float32)), CORPORA, "x", lambda *_: None,

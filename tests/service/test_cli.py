@@ -245,7 +245,9 @@ def test_serve_starts_on_loopback(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 def test_models_verify_and_list(run: Run) -> None:
     assert _lines(run("models", "verify")[1])[0]["encoder"] == "characters"
     listed = _lines(run("models", "list")[1])
-    assert [m["model"] for m in listed] == ["themes-v1"]
+    assert [(m["model"], m["task"]) for m in listed] == [
+        ("encoder-delta-v1", "encoder-delta"), ("pairs-v1", "pairs"), ("themes-v1", "themes"),
+    ]  # fmt: skip
     code, _, err = run("models", "build")
     assert code == 0
     assert "编码器已就绪" in err
