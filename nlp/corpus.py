@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,16 +38,18 @@ class Labelled:
 
 def load_corpus(paths: Iterable[Path], label: str = "matter") -> list[Labelled]:
     """Read JSON Lines files; ``label`` names the field that holds the label. Raises DataError naming file and line."""
-    items = []
-    for path in paths:
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")
-        except FileNotFoundError:
-            raise DataError(path, "找不到语料文件") from None
-        except UnicodeDecodeError as error:
-            raise DataError(path, f"应为 UTF-8 编码：{error}") from error
-        items += [_item(path, number, line, label) for number, line in enumerate(lines, 1) if line.strip()]
-    return items
+    return [_item(path, number, line, label) for path in paths for number, line in lines_of(path)]
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """(number, line) of the lines of a UTF-8 file that are not blank; raises DataError naming the file."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise DataError(path, "找不到语料文件") from None
+    except UnicodeDecodeError as error:
+        raise DataError(path, f"应为 UTF-8 编码：{error}") from error
+    yield from ((number, line) for number, line in enumerate(lines, 1) if line.strip())
 
 
 def _item(path: Path, number: int, line: str, label: str) -> Labelled:

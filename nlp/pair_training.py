@@ -20,6 +20,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from nlp.artefact import save_artefact
 from nlp.contracts import Encoder, Encoding
+from nlp.corpus import lines_of
 from nlp.document import Analyser, Document
 from nlp.errors import DataError
 from nlp.evaluation import Scores, score_themes
@@ -73,16 +74,7 @@ class TrainedPairs:
 
 def load_pairs(paths: Iterable[Path]) -> list[LabelledPair]:
     """Read JSON Lines of pairs; raises DataError naming file and line."""
-    pairs = []
-    for path in paths:
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")
-        except FileNotFoundError:
-            raise DataError(path, "找不到语料文件") from None
-        except UnicodeDecodeError as error:
-            raise DataError(path, f"应为 UTF-8 编码：{error}") from error
-        pairs += [_pair(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    return pairs
+    return [_pair(path, number, line) for path in paths for number, line in lines_of(path)]
 
 
 def _pair(path: Path, number: int, line: str) -> LabelledPair:
