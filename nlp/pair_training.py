@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
 
 from nlp.artefact import save_artefact
 from nlp.contracts import Encoder, Encoding
@@ -37,10 +36,9 @@ from nlp.matching import (
     matrix,
 )
 from nlp.mentions import MentionFinder
-from nlp.training import TrainingError
+from nlp.training import SEED, TrainingError, folds
 
 FOLDS = 6
-SEED = 20220101
 RIDGE = 0.1
 # A group of characters in fewer background texts is left out of the counts.
 MIN_TEXTS = 3
@@ -61,7 +59,6 @@ class LabelledPair:
     trap: str = ""
     conflicts: tuple[str, ...] = ()
     group: str = ""
-    matter: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ def _pair(path: Path, number: int, line: str) -> LabelledPair:
         kinds = tuple(conflict["kind"] for conflict in r.get("conflicts", ()))
         return LabelledPair(
             str(r["id"]), r["a"], r["b"], r["relation"], r.get("trap") or "", kinds,
-            str(r.get("group") or r["id"]), r.get("matter") or "",
+            str(r.get("group") or r["id"]),
         )  # fmt: skip
     except json.JSONDecodeError as error:
         raise DataError(path, f"不是有效的 JSON：{error}", number) from error
@@ -155,15 +152,13 @@ def train_pairs(
     x = matrix(both, names, background)
     y = np.array([RELATIONS.index(p.relation) for p in everything])
     held_out = np.zeros((len(everything), len(RELATIONS)))
-    groups = [p.group for p in everything]
-    splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=SEED)
-    for number, (inner, outer) in enumerate(splitter.split(x, y, groups), 1):
-        centre, scale = _standard(x[inner])
-        fitted = LogisticRegression(C=RIDGE, max_iter=2000).fit((x[inner] - centre) / scale, y[inner])
+    _, groups = np.unique([p.group for p in everything], return_inverse=True)
+    parts = folds(y, groups.tolist(), FOLDS)
+    for number, (inner, outer) in enumerate(parts, 1):
+        fitted, centre, scale = _fit(x[inner], y[inner])
         held_out[outer] = fitted.predict_proba((x[outer] - centre) / scale)
-        progress("交叉验证", number, FOLDS)
-    centre, scale = _standard(x)
-    fitted = LogisticRegression(C=RIDGE, max_iter=2000).fit((x - centre) / scale, y)
+        progress("交叉验证", number, len(parts))
+    fitted, centre, scale = _fit(x, y)
     parameters = Parameters(fitted.coef_.T, fitted.intercept_, centre, scale, draft.token_mean, *matters)
     model = PairModel(Profiler(MentionFinder(corpora / MENTIONS, background.counts), background, parameters),
                       parameters, names, name)  # fmt: skip
@@ -171,9 +166,13 @@ def train_pairs(
     return TrainedPairs(model, scores)
 
 
-def _standard(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    scale = x.std(axis=0)
-    return x.mean(axis=0), np.where(scale > 0, scale, 1.0)
+def _fit(
+    x: NDArray[np.float64], y: NDArray[np.int64]
+) -> tuple[LogisticRegression, NDArray[np.float64], NDArray[np.float64]]:
+    """The regression on standardised features, with their centre and scale (F,)."""
+    centre, scale = x.mean(axis=0), x.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    return LogisticRegression(C=RIDGE, max_iter=2000).fit((x - centre) / scale, y), centre, scale
 
 
 def _copies(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
