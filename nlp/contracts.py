@@ -189,3 +189,27 @@ class PairGrader(Protocol):
     def compare(self, a: Document, a_encoding: Encoding, b: Document, b_encoding: Encoding) -> Comparison:
         """The grade of two analysed texts; identical texts are always duplicate."""
         ...
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A reason to send a submission another way: what it is, the words that say so, and where it belongs."""
+
+    kind: str
+    span: Span
+    channel: str
+
+
+@dataclass(frozen=True)
+class Screening:
+    """What a submission is, apart from its theme.
+
+    urgent: the sentence that makes it so; kind: 诉求类型, with its probability in [0, 1] and the words that speak for
+    it most (None where nothing does); flags: at most one of a kind.
+    """
+
+    urgent: Span | None
+    kind: str
+    confidence: float
+    cue: Span | None
+    flags: tuple[Flag, ...]

@@ -11,12 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from nlp.contracts import Classification, Comparison, Encoder, Encoding, PairGrader, Span
+from nlp.contracts import Classification, Comparison, Encoder, Encoding, PairGrader, Screening
 from nlp.document import Analyser, Document
 from nlp.encoder import load_encoder
 from nlp.errors import InputError, MinshengError
 from nlp.matching import load_pair_model
-from nlp.screening import UrgencyScreen
+from nlp.screening import Screen
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.themes import ThemeModel, load_theme_model, search_terms
 from service.search import Filters, Index, matching, set_words, without_words
@@ -46,7 +46,7 @@ class Models:
     encoder: Encoder
     themes: ThemeModel
     taxonomy: Taxonomy
-    urgency: UrgencyScreen
+    screen: Screen
     pairs: PairGrader
 
 
@@ -57,7 +57,7 @@ class Analysed:
     document: Document
     encoding: Encoding
     classification: Classification
-    urgent: Span | None
+    screening: Screening
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ def load_models(settings: Settings) -> Models:
     analyser = Analyser(settings.corpora, settings.max_chars)
     encoder = load_encoder(settings.encoder)
     themes = load_theme_model(settings.theme_model, taxonomy, encoder.encoder_id)
-    urgency = UrgencyScreen(settings.corpora / "screening" / "urgent.tsv")
+    screen = Screen(settings.corpora / "screening")
     pairs = load_pair_model(settings.pair_model, settings.corpora, encoder.encoder_id)
-    return Models(analyser, encoder, themes, themes.taxonomy, urgency, pairs)
+    return Models(analyser, encoder, themes, themes.taxonomy, screen, pairs)
 
 
 class Engine:
@@ -148,7 +148,8 @@ class Engine:
             else:
                 encoding = next(encodings)
                 classification = self.models.themes.classify(document, encoding)
-                answers.append(Analysed(document, encoding, classification, self.models.urgency(document)))
+                screening = self.models.screen(document, classification.matter)
+                answers.append(Analysed(document, encoding, classification, screening))
         return answers
 
     def similar(

@@ -13,7 +13,7 @@ from nlp.contracts import Comparison, Encoding
 from nlp.corpus import Labelled
 from nlp.document import Analyser, Document
 from nlp.encoder import SentenceEncoder, load_encoder
-from nlp.screening import UrgencyScreen
+from nlp.screening import Screen
 from nlp.similar import matching_sentences
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.training import Trained, analyse, extract, train
@@ -108,8 +108,8 @@ def tiny(tiny_items: list[Labelled], analyser: Analyser, taxonomy: Taxonomy) -> 
 
 @pytest.fixture(scope="session")
 def models(tiny: Trained, analyser: Analyser, taxonomy: Taxonomy) -> Models:
-    urgency = UrgencyScreen(ROOT / "corpora" / "screening" / "urgent.tsv")
-    return Models(analyser, CharacterEncoder(), tiny.model, taxonomy, urgency, CharacterGrader())
+    screen = Screen(ROOT / "corpora" / "screening")
+    return Models(analyser, CharacterEncoder(), tiny.model, taxonomy, screen, CharacterGrader())
 
 
 @pytest.fixture

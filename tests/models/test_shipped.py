@@ -20,7 +20,7 @@ from nlp.encoder import SentenceEncoder
 from nlp.evaluation import score_themes
 from nlp.matching import RELATIONS, load_pair_model
 from nlp.pair_training import Reader, load_pairs
-from nlp.screening import UrgencyScreen
+from nlp.screening import Screen
 from nlp.taxonomy import Taxonomy
 from nlp.themes import ThemeModel, load_theme_model
 from service.engine import Analysed, Engine, Models
@@ -37,9 +37,9 @@ def shipped(taxonomy: Taxonomy, encoder: SentenceEncoder) -> ThemeModel:
 
 @pytest.fixture(scope="module")
 def engine(shipped: ThemeModel, analyser: Analyser, encoder: SentenceEncoder, taxonomy: Taxonomy) -> Any:
-    urgency = UrgencyScreen(ROOT / "corpora" / "screening" / "urgent.tsv")
+    screen = Screen(ROOT / "corpora" / "screening")
     pairs = load_pair_model(Settings().pair_model, ROOT / "corpora", encoder.encoder_id)
-    opened = Engine(Models(analyser, encoder, shipped, taxonomy, urgency, pairs), 1)
+    opened = Engine(Models(analyser, encoder, shipped, taxonomy, screen, pairs), 1)
     yield opened
     opened.close()
 
