@@ -24,7 +24,7 @@ from nlp.artefact import load_artefact
 from nlp.contracts import Comparison, Conflict, Encoding, FloatArray, Relation
 from nlp.document import Document
 from nlp.errors import ArtefactMismatch
-from nlp.mentions import Found, MentionFinder, Mentions, conflicts, opposed, same_name
+from nlp.mentions import Found, MentionFinder, Mentions, any_same, conflicts, opposed, same_name
 from nlp.similar import MAX_SENTENCES, matching_sentences
 
 TASK = "pairs"
@@ -264,11 +264,14 @@ def _named(a: Mentions, b: Mentions) -> dict[str, float]:
     ends = [s for s in a.names if s in b.names]
     met = sum(bool(a.names[s].keys() & b.names[s].keys()) for s in ends)
     stems = a.stems & b.stems
-    district = any(same_name(x, y) for x in a.districts for y in b.districts)
+    district = any_same(a.districts, b.districts)
+    objects = any_same(a.objects, b.objects)
     return {
         "places_both": float(all(places)), "places_met": float(any(places[0])), "places_missed": float(min(missed)),
         "places_share": sum(sum(p) / len(p) if p else -0.1 for p in places),
         "district_met": float(district), "district_clash": float(bool(a.districts and b.districts) and not district),
+        "objects_met": float(objects), "objects_clash": float(bool(a.objects and b.objects) and not objects),
+        "objects_share": _share(a.objects.keys() & b.objects.keys(), a.objects, b.objects),
         "names_met": float(met), "names_clash": float(len(ends) - met), "stems": float(len(stems)),
         "stems_share": _share(stems, a.stems, b.stems), "stems_fewer": float(min(len(a.stems), len(b.stems), 4)),
         "stems_missed": float(min(len(a.stems - b.stems), len(b.stems - a.stems))),
