@@ -19,7 +19,8 @@ from nlp.encoder import load_encoder
 from nlp.encoder_build import file_sha256
 from nlp.errors import DataError
 from nlp.evaluation import score_themes
-from nlp.matching import RELATIONS, TASK, PairModel, load_pair_model
+from nlp.grading import RELATIONS
+from nlp.matching import TASK, PairModel, load_pair_model
 from nlp.pair_training import LabelledPair, Reader, count_background, load_pairs, save_pairs, train_pairs
 from nlp.report import render_report
 from nlp.taxonomy import load_taxonomy
