@@ -65,7 +65,6 @@ class Similar:
     """A stored submission near the query: cosine, and the grade (query first), None for those far down the list."""
 
     stored: Stored
-    document: Document
     score: float
     comparison: Comparison | None
 
@@ -165,12 +164,11 @@ class Engine:
         found = [(stored[n.key], n.score) for n in neighbours if n.key in stored]
         answers = []
         for rank, (item, score) in enumerate(found):
-            other = self.models.analyser(item.submission.text, item.submission.title)
             comparison = None
             if rank < _GRADED:
-                [other_encoding] = self.models.encoder.encode([other.normalised.text])
+                [(other, other_encoding)] = self.read([(item.submission.title, item.submission.text)])
                 comparison = self.models.pairs.compare(document, encoding, other, other_encoding)
-            answers.append(Similar(item, other, score, comparison))
+            answers.append(Similar(item, score, comparison))
         return answers
 
     def read(self, items: Sequence[tuple[str, str]]) -> list[tuple[Document, Encoding]]:
