@@ -18,7 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
-from service import app_access, app_cases, problems, render, schemas
+from service import app_access, app_cases, logs, problems, render, schemas
 from service.access import Caller, Clock, Limiter, authorise, utc_now
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
@@ -60,6 +60,7 @@ class Metrics:
 
 def create_app(settings: Settings, models: Models, store: Store, clock: Clock = utc_now) -> FastAPI:
     """The app over given models and store; the caller owns (and closes) the store."""
+    logs.keep_clean()
     engine = Engine(models, settings.queue_size)
 
     @asynccontextmanager
