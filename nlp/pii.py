@@ -7,7 +7,8 @@ personal only where a person stands with it: otherwise it is the place of the ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 
 import regex
 
@@ -153,7 +154,9 @@ _PERSON_BEFORE = regex.compile(rf"(?:本人|{_ANY}\p{{Han}}{{0,2}}{_HONORIFIC})(
 _PERSON_AFTER = regex.compile(
     rf"的?(?:业主|住户|户主|居民|租户|老人)?[,，、（(\s]{{0,2}}{_ANY}\p{{Han}}{{0,2}}{_HONORIFIC}"
 )
+# How far from a door, in characters, somebody beside it may stand, and a home may be spoken of.
 _NEAR = 15
+_FAR = 60
 
 
 def find_pii(
@@ -166,9 +169,11 @@ def find_pii(
     somebody's address, so that every door in it is personal.
     """
     taken: list[tuple[int, int, str]] = []
+    covered = bytearray(len(text))
 
     def take(start: int, end: int, kind: str) -> None:
-        if start < end and all(end <= a or start >= b for a, b, _ in taken):
+        if start < end and not any(covered[start:end]):
+            covered[start:end] = b"\1" * (end - start)
             taken.append((start, end, kind))
 
     for kind, pattern, valid in _RULES:
@@ -181,8 +186,9 @@ def find_pii(
     ):
         take(start, end, "NAME")
     people = [(start, end) for start, end, kind in taken if kind not in {"PLATE", "EMAIL"}]
+    begins, ends = {start for start, _ in people}, {end for _, end in people}
     for match in _DOOR.finditer(text):
-        if resident or _stands_with_a_person(text, match.start(), match.end(), people):
+        if resident or _stands_with_a_person(text, match.start(), match.end(), begins, ends):
             take(match.start(), match.end(), "ADDRESS")
     yield from sorted(taken)
 
@@ -227,14 +233,19 @@ def _introduced(text: str) -> Iterator[tuple[int, int]]:
                 yield start, end
 
 
-def _stands_with_a_person(text: str, start: int, end: int, people: Sequence[tuple[int, int]]) -> bool:
-    """Whether a door is somebody's: a home is spoken of before it, or a person is named right beside it."""
-    begun = max((m.end() for m in _ENDS.finditer(text, 0, start)), default=0)
+def _stands_with_a_person(text: str, start: int, end: int, begins: AbstractSet[int], ends: AbstractSet[int]) -> bool:
+    """Whether a door is somebody's: a home is spoken of before it, or a person is named right beside it.
+
+    ``begins``, ``ends``: of the names and numbers of people in the text.
+    """
+    begun = max((m.end() for m in _ENDS.finditer(text, max(0, start - _FAR), start)), default=max(0, start - _FAR))
     for pattern in (_HOME, _PERSON_BEFORE):
         match = pattern.search(text, begun, start)
         if match and not _APART.search(match["gap"]):
             return True
     if _PERSON_AFTER.match(text, end):
         return True
-    gaps = [(b, start) for _, b in people if begun <= b <= start] + [(end, a) for a, _ in people if a >= end]
-    return any(b - a <= _NEAR and not _APART.search(text, a, b) for a, b in gaps)
+    before = (at for at in range(start, max(begun, start - _NEAR) - 1, -1) if at in ends)
+    after = (at for at in range(end, end + _NEAR + 1) if at in begins)
+    gaps = [(at, start) for at in before] + [(end, at) for at in after]
+    return any(not _APART.search(text, a, b) for a, b in gaps)
