@@ -211,14 +211,15 @@ def _sentences(doc: Doc) -> Iterator[tuple[int, int]]:
 
     Not spaCy's sentencizer: its tokenizer joins a line break with the indent after it, which no list of marks meets.
     """
+    text = doc.text  # spaCy joins it anew each time it is asked
     start, closing = 0, False
     for token in doc:
         mark, blank = token.text in _SENTENCE_ENDS, token.text.isspace()
         if closing and not mark and not blank:
-            yield from _trimmed(doc.text, start, token.idx)
+            yield from _trimmed(text, start, token.idx)
             start, closing = token.idx, False
         closing = closing or mark or (blank and "\n" in token.text)
-    yield from _trimmed(doc.text, start, len(doc.text))
+    yield from _trimmed(text, start, len(text))
 
 
 def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
