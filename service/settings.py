@@ -31,3 +31,6 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="请求体字节上限")
     queue_size: int = Field(default=16, ge=1, le=1024, description="排队等待分析的请求数上限，超出返回 429")
     threads: int = Field(default=0, ge=0, le=256, description="编码器使用的线程数，0 为自动")
+    limit_days: int = Field(default=15, ge=1, le=250, description="没有填诉求类型时的办理时限（工作日）")
+    soon_days: int = Field(default=3, ge=0, le=60, description="离时限还有几个工作日算临期")
+    ratings: str = Field(default="满意,基本满意,不满意", min_length=1, description="满意度的各档，用逗号分隔")
