@@ -216,8 +216,8 @@ class Lifecycle:
             old, new = asdict(stored.submission), asdict(submission)
             changed = [name for name in new if new[name] != old[name]]
             if changed:
-                self.store.amend(connection, number, submission, analysis, encoder_id)
                 self.store.record(connection, number, "revised", actor, {"fields": changed, "reason": reason})
+                self.store.amend(connection, number, submission, analysis, encoder_id)
 
     def corrections(self, *, after: int = 0, limit: int = 200) -> list[Correction]:
         """What people decided, of submissions numbered above ``after``, ascending: training data."""
