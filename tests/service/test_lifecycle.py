@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import uuid
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +23,7 @@ from service.lifecycle import Lifecycle, Rules, Stale, StepRefused, load_rules
 from service.settings import ROOT, Settings
 from service.steps import IDLE, STATES, STEPS, Event, Standing, fold, follow, possible
 from service.store import Store, Submission, Submitter
-from service.tables import standings
+from service.tables import events, standings, submissions
 from service.timeline import names_of, timeline
 from service.workdays import CalendarEnds, load_calendar
 from tests.service.test_store import ENCODER, analysis
@@ -89,6 +92,21 @@ def test_every_state_but_the_erased_can_be_left() -> None:
 def test_an_event_that_is_unknown_or_out_of_place_changes_nothing() -> None:
     assert follow(Standing(), Event(1, "opened", "王芳", "2026-03-02T02:00:00+00:00", {})) == Standing()
     assert follow(Standing(), Event(1, "signed", "王芳", "2026-03-02T02:00:00+00:00", {})) == Standing()
+
+
+def test_the_guide_has_the_same_table() -> None:
+    guide = (ROOT / "docs" / "api.md").read_text(encoding="utf-8").partition("\n## 办理\n")[2]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in guide.splitlines() if line[:3] == "| `"]
+    by_hand = {kind: step for kind, step in STEPS.items() if step.by_hand}
+    assert [row[0].strip("`") for row in rows if row[0] != "`kind`"] == list(by_hand)
+    for kind, name, moves, needs, may in (row for row in rows if row[0] != "`kind`"):
+        step = by_hand[kind.strip("`")]
+        assert step.name in name
+        assert tuple(re.findall(r"`([a-z_]+)`", needs)) == step.needs, kind
+        assert tuple(re.findall(r"`([a-z_]+)`", may)) == step.may, kind
+        told = set(re.findall("|".join(STATES), moves))
+        if told and not re.search("除|同|任何", moves):
+            assert told == {*step.moves, *step.moves.values()} - {"撤回前"}, kind
 
 
 # The way of a submission
@@ -469,6 +487,30 @@ def test_offices_have_their_own_numbers(life: Lifecycle) -> None:
     other.close()
 
 
+def test_a_database_from_before_opens_and_goes_on(settings: Settings) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "service" / "migrations"))
+    with sa.create_engine(settings.database_url).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        row = {"source": "12345", "external_id": "WO-0", "title": "", "text": "路灯坏了", "content_sha256": "x"}
+        key = {"office_id": "default", "id": 1, "stored_at": "2026-01-05T02:00:00+00:00"}
+        connection.execute(submissions.insert().values(**row, **key))
+        event = {"id": 1, "submission_id": 1, "kind": "received", "actor": "import", "detail": '{"source": "12345"}'}
+        connection.execute(events.insert().values(**event, office_id="default", at=key["stored_at"]))
+    opened = Store(settings.database_url, "default")
+    life = Lifecycle(opened, RULES)
+    assert life.standing([1]) == {1: Standing()}
+    assert [item.id for item in opened.page(where=life.conditions(state="待审核"))] == [1]
+    life.step(1, "kept", *WHO)
+    assert [event.kind for event in life.events(1)] == ["received", "registered", "kept"]
+    opened.close()
+    with sa.create_engine(settings.database_url).begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0003")
+        assert not {"standings", "registers", "replies"} & set(sa.inspect(connection).get_table_names())
+
+
 def _register(url: str, first: int) -> None:
     own = Store(url, "default")
     own.now = at("2026-03-02T02:00:00+00:00")
@@ -539,10 +581,10 @@ def test_any_sequence_keeps_the_promises(
             assert now[: len(histories[number])] == histories[number]  # history only grows
             histories[number] = now
     after = life.standing([1, 2, 3])
-    assert after == {number: fold(events) for number, events in histories.items()}
-    for events in histories.values():
+    assert after == {number: fold(history) for number, history in histories.items()}
+    for history in histories.values():
         standing = Standing()
-        for event in events:  # no event stands in a state that does not allow it
+        for event in history:  # no event stands in a state that does not allow it
             assert standing.state in STEPS[event.kind].moves
             standing = follow(standing, event)
         assert standing.state in STATES
