@@ -30,6 +30,8 @@ from service.steps import Event
 from service.tables import analyses, events, standings, submissions, terms, vectors
 
 Outcome = Literal["new", "revised", "unchanged"]
+# What came last from the source, whatever people have changed of it since: the same again is no news.
+_RECEIVED = sa.func.coalesce(submissions.c.received_sha256, submissions.c.content_sha256)
 
 
 class StoreError(MinshengError):
@@ -138,8 +140,7 @@ class Store:
 
     def get(self, number: int) -> Stored | None:
         """One submission by its number."""
-        found = self.get_many([number])
-        return found[0] if found else None
+        return next(iter(self.get_many([number])), None)
 
     def get_many(self, numbers: Sequence[int]) -> list[Stored]:
         """Submissions by number, in the order given; unknown ones are left out."""
@@ -228,7 +229,7 @@ class Store:
             return known.id, "unchanged"
         if analysis is None:  # another process revised it between the look and the write
             raise StoreError(f"{submission.source} {submission.external_id} 刚被其他程序改动，请重试")
-        row = {**_row(submission), "content_sha256": digest, "stored_at": now()}
+        row = {**_row(submission), "content_sha256": digest, "received_sha256": None, "stored_at": now()}
         if known is None:
             number = self.next_number(connection, submissions)
             connection.execute(submissions.insert().values(office_id=self.office_id, id=number, **row))
@@ -263,7 +264,7 @@ class Store:
         self.record(connection, number, "analysed", "machine", {"model": analysis.model, "encoder": encoder_id})
 
     def _known(self, connection: sa.Connection, submission: Submission) -> Any:
-        query = sa.select(submissions.c.id, submissions.c.content_sha256).where(
+        query = sa.select(submissions.c.id, _RECEIVED.label("content_sha256")).where(
             self.mine(submissions),
             submissions.c.source == submission.source,
             submissions.c.external_id == submission.external_id,
@@ -291,9 +292,10 @@ class Store:
     def amend(
         self, connection: sa.Connection, number: int, submission: Submission, analysis: Analysis | None, encoder_id: str
     ) -> None:
-        """Replace a submission, and its analysis if there is a new one; the digest stays that of what was received."""
+        """Replace a submission, and its analysis if there is a new one; what was received stays known by its digest."""
         here = self.mine(submissions), submissions.c.id == number
-        connection.execute(submissions.update().where(*here).values(**_row(submission)))
+        digests = {"content_sha256": submission.sha256(), "received_sha256": _RECEIVED}
+        connection.execute(submissions.update().where(*here).values(**_row(submission), **digests))
         if analysis is not None:
             self._analysed(connection, number, analysis, encoder_id)
 

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 _OFFICE = ("office_id", sa.String(64))
+# ``received_sha256``: of what the source sent, where people have changed it since; NULL where that is the content.
 submissions = sa.Table(
     "submissions",
     metadata,
@@ -24,6 +25,7 @@ submissions = sa.Table(
     sa.Column("submitter_sector", sa.String(100)),
     sa.Column("submitter_kind", sa.String(100)),
     sa.Column("content_sha256", sa.String(64), nullable=False),
+    sa.Column("received_sha256", sa.String(64)),
     sa.Column("stored_at", sa.String(32), nullable=False),
     sa.UniqueConstraint("office_id", "source", "external_id"),
 )

@@ -148,6 +148,12 @@ def test_a_row_imported_again_does_not_undo_what_people_changed(office: TestClie
     [answer] = office.post("/v1/submissions", json={"items": [same]}).json()["items"]
     assert answer["outcome"] == "unchanged"
     assert detail(office)["title"] == "路灯不亮"
+    [answer] = office.post("/v1/submissions", json={"items": [{**same, "title": "路灯还是不亮"}]}).json()["items"]
+    assert (answer["outcome"], detail(office)["title"]) == ("revised", "路灯还是不亮")  # the source has news
+    seen = office.get("/v1/submissions/1").headers["ETag"]
+    assert office.patch("/v1/submissions/1", json={**SIGNED, "title": "路灯"}, headers={"If-Match": seen}).is_success
+    [answer] = office.post("/v1/submissions", json={"items": [same]}).json()["items"]
+    assert answer["outcome"] == "revised"  # equal to what stands now, but not to what the source sent last
 
 
 def test_bad_patches_name_the_field_and_change_nothing(office: TestClient, store: Store) -> None:

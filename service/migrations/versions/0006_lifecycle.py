@@ -1,4 +1,4 @@
-"""Standings, the register's running numbers, replies.
+"""Standings, the register's running numbers, replies; the digest of what was received.
 
 Revision ID: 0006
 """
@@ -46,6 +46,8 @@ def upgrade() -> None:
         sa.Column("at", sa.String(32), nullable=False),
         sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
     )
+    with op.batch_alter_table("submissions") as batch:
+        batch.add_column(sa.Column("received_sha256", sa.String(64)))
     op.create_index("ix_events_submission", "events", ["office_id", "submission_id", "id"])
     op.create_index("ix_standings_due", "standings", ["office_id", "due"])
     op.create_index("ix_replies_submission", "replies", ["office_id", "submission_id"])
@@ -54,5 +56,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop what ``upgrade`` created."""
     op.drop_index("ix_events_submission", "events")
+    with op.batch_alter_table("submissions") as batch:
+        batch.drop_column("received_sha256")
     for table in ("replies", "registers", "standings"):
         op.drop_table(table)
