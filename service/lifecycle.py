@@ -44,6 +44,8 @@ class StepRefused(Conflict):
         self.state, self.possible = standing.state, possible(standing)
         named = "、".join(f"{STEPS[one].name} {one}" for one in self.possible) or "无"
         again = "已登记过" if kind == "registered" and standing.number else f"现为“{standing.state}”"
+        if standing.state in RUNNING and standing.lead_unit is None:
+            again += "（未转办）"
         super().__init__("kind", f"{number} 号材料{again}，不能“{STEPS[kind].name}”；可以：{named}")
 
 
@@ -308,10 +310,10 @@ class Lifecycle:
                 days = days or self.rules.limit
                 return {"days": days, "due": self.rules.calendar.after(self.today(), days).isoformat()}
             case "extended":
-                if standing.due is not None and given["due"] <= standing.due:
+                if given["due"] <= (standing.due or ""):
                     raise InputError("invalid_value", "due", f"应晚于现在的时限 {standing.due}，实为 {given['due']}")
             case "returned" if standing.state in RUNNING:
-                return {"by_unit": standing.lead_unit or "承办单位"}
+                return {"by_unit": standing.lead_unit}
             case "answered":
                 identity = self.store.next_number(connection, replies)
                 row = {"id": identity, "submission_id": number, "text": given["reply"], "at": self.store.now()}

@@ -78,6 +78,8 @@ STEPS: dict[str, Step] = {
 }  # fmt: skip
 # Kinds that leave a standing as it is, whatever the state.
 IDLE = frozenset({"received", "analysed", "indexed", "merged", "unmerged", "follows", "unfollowed"})
+# Steps that, while the time of a unit runs, are about that unit: an office that answers by itself has none.
+_OF_UNIT = frozenset({"returned", "signed", "extended", "urged"})
 _HANDLED = frozenset({"registered", "kept", "returned", "routed", "split", "answered", "closed"})
 _NO_UNIT: dict[str, Any] = {"lead_unit": None, "support_units": (), "parts": (), "routed_at": None, "due": None}
 
@@ -129,8 +131,10 @@ class Standing:
 
 def possible(standing: Standing) -> tuple[str, ...]:
     """The steps a person may take now, in the order of the table."""
+    alone = standing.state in RUNNING and standing.lead_unit is None
     here = (kind for kind, step in STEPS.items() if step.by_hand and standing.state in step.moves)
-    return tuple(kind for kind in here if kind != "registered" or standing.number is None)
+    not_now = _OF_UNIT if alone else frozenset()
+    return tuple(k for k in here if k not in not_now and (k != "registered" or standing.number is None))
 
 
 def fold(events: Iterable[Event]) -> Standing:

@@ -187,6 +187,15 @@ def test_the_unit_sends_it_back_and_another_gets_it(life: Lifecycle) -> None:
     agree(life)
 
 
+def test_what_the_office_answers_itself_has_no_unit_to_return_or_urge_it(life: Lifecycle) -> None:
+    standing = take(life, "answered")
+    assert not {"returned", "urged", "extended"} & set(possible(standing))
+    with pytest.raises(StepRefused, match="现为“办理中”（未转办），不能“催办”"):
+        take(life, "urged")
+    assert take(life, "reopened").state == "待审核"
+    assert "returned" in possible(life.standing([1])[1])
+
+
 def test_returning_to_the_submitter_is_not_returning_by_the_unit(life: Lifecycle) -> None:
     standing = take(life, "returned")
     assert (standing.state, standing.returned_by) == ("已退回", ())
