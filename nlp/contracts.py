@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from nlp.document import Document
+    from nlp.matching import Profile
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -186,14 +187,22 @@ class PairGrader(Protocol):
 
     name: str
 
-    def compare(self, a: Document, a_encoding: Encoding, b: Document, b_encoding: Encoding) -> Comparison:
-        """The grade of two analysed texts; identical texts are always duplicate."""
+    def profile(self, document: Document, encoding: Encoding) -> Profile:
+        """What is compared of a text: made once, it serves every comparison."""
+        ...
+
+    def compare(self, a: Profile, b: Profile) -> Comparison:
+        """The grade of two texts, with its reasons; identical texts are always duplicate."""
+        ...
+
+    def probabilities(self, pairs: Sequence[tuple[Profile, Profile]]) -> NDArray[np.float64]:
+        """float64 (n, 3): P(duplicate), P(related), P(unrelated) of many pairs, without the reasons."""
         ...
 
 
 @dataclass(frozen=True)
 class Flag:
-    """A reason to send a submission another way: what it is, the words that say so, and where it belongs."""
+    """A reason to send a submission another way: what it is, the sentence that says so, and where it belongs."""
 
     kind: str
     span: Span
@@ -204,12 +213,12 @@ class Flag:
 class Screening:
     """What a submission is, apart from its theme.
 
-    urgent: the sentence that makes it so; kind: 诉求类型, with its probability in [0, 1] and the words that speak for
-    it most (None where nothing does); flags: at most one of a kind.
+    urgent: the sentence that makes it so; kind: 诉求类型, with its probability in [0, 1] and the sentence that
+    speaks for it most; flags: at most one of a kind.
     """
 
     urgent: Span | None
     kind: str
     confidence: float
-    cue: Span | None
+    cue: Span
     flags: tuple[Flag, ...]

@@ -1,6 +1,7 @@
 """Scores of a theme model on labelled texts, with intervals.
 
-Intervals are percentile bootstrap over texts (Efron 1979), 95 %; of yes/no answers, Wilson. Expected calibration error uses ten bins of equal
+Intervals are percentile bootstrap over texts (Efron 1979), 95 %; of yes/no answers,
+Wilson. Expected calibration error uses ten bins of equal
 mass (Nguyen & O'Connor 2015).
 """
 

@@ -8,10 +8,9 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -19,18 +18,24 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
-from service import app_cases, problems, render, schemas
+from nlp.pii import mask
+from service import app_access, app_cases, app_lifecycle, logs, problems, render, schemas, schemas_lifecycle
+from service.access import Caller, Clock, Limiter, authorise, utc_now
+from service.app_lifecycle import tag
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
 from service.duplicates import Duplicates, Received
 from service.engine import SELF_CHECK_SECONDS, Engine, Models
 from service.guard import Guard
 from service.intake import FIELDS, Row, to_submission
+from service.keys import Keys
+from service.lifecycle import Due, Lifecycle, load_rules
 from service.search import advice, read_filters
-from service.settings import Settings
+from service.settings import PAGES, Settings
+from service.steps import State
 from service.store import Store, Submission
+from service.timeline import names_of, timeline
 
-PAGES = Path(__file__).parent / "pages"
 # A self-check older than this says nothing about now.
 CHECK_MAX_AGE = 60
 VERSION = "0.1.0"
@@ -38,7 +43,7 @@ VERSION = "0.1.0"
 _LONG_ITEMS = 25
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _PROBLEM = {"model": schemas.Problem, "content": {problems.MEDIA_TYPE: {}}}
-_ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 403, 413, 422, 429, 503), _PROBLEM)
+_ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 401, 403, 413, 422, 429, 503), _PROBLEM)
 
 router = APIRouter(prefix="/v1", responses=_ERRORS)
 system = APIRouter(tags=["运行状态"])
@@ -58,8 +63,9 @@ class Metrics:
         self.stored = Gauge("minsheng_submissions", "Stored submissions", registry=self.registry)
 
 
-def create_app(settings: Settings, models: Models, store: Store) -> FastAPI:
+def create_app(settings: Settings, models: Models, store: Store, clock: Clock = utc_now) -> FastAPI:
     """The app over given models and store; the caller owns (and closes) the store."""
+    logs.keep_clean()
     engine = Engine(models, settings.queue_size)
 
     @asynccontextmanager
@@ -77,18 +83,31 @@ def create_app(settings: Settings, models: Models, store: Store) -> FastAPI:
         version=VERSION,
         description="离线的社情民意信息分类与查重服务。批量接口按请求顺序返回；单条失败不影响其他条。",
         lifespan=lifespan,
+        dependencies=[Depends(authorise)],
         docs_url=None,
         redoc_url=None,
     )
     app.state.settings, app.state.engine, app.state.store, app.state.metrics = settings, engine, store, Metrics()
     app.state.duplicates = Duplicates(engine, store)
+    app.state.lifecycle = Lifecycle(store, load_rules(settings))
+    app.state.keys = Keys(store, clock)
+    app.state.failures = Limiter(settings.login_rate_limit, "密钥不对", clock)
     problems.install(app)
     app.include_router(router)
-    app.include_router(app_cases.router, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
+    app.include_router(app_access.doors, responses=_ERRORS)
+    for other in (app_access.router, app_cases.router):
+        app.include_router(other, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
+    app.include_router(app_lifecycle.router, responses={**_ERRORS, **dict.fromkeys((404, 409, 412, 428), _PROBLEM)})
     app.include_router(system)
     app.mount("/", StaticFiles(directory=PAGES, html=True), name="pages")
-    app.middleware("http")(_measure)
-    app.add_middleware(Guard, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        Guard,
+        max_body_bytes=settings.max_body_bytes,
+        keys=app.state.keys,
+        requests=Limiter(settings.rate_limit, "请求", clock),
+        failures=app.state.failures,
+    )
+    app.middleware("http")(_measure)  # outermost: what the guard refuses is counted too
     return app
 
 
@@ -169,8 +188,10 @@ def add_submissions(
     prepared = [_submission(item, request.app.state.settings) for item in body.items]
     batch = [submission for _, submission in prepared if isinstance(submission, Submission)]
     found: Duplicates = request.app.state.duplicates
+    caller: Caller = request.state.caller
+    actor = "api" if caller.key is None else caller.name
     answers = iter(
-        found.engine.run(lambda: found.ask(batch) if dry_run else found.receive(batch, render.answer, "api"))
+        found.engine.run(lambda: found.ask(batch) if dry_run else found.receive(batch, render.answer, actor))
     )
     return JSONResponse({"items": [_outcome(identity, submission, answers) for identity, submission in prepared]})
 
@@ -204,22 +225,30 @@ def _submission(item: Any, settings: Settings) -> tuple[str | int | None, Submis
         return identity, error
 
 
-@router.get("/submissions", response_model=schemas.StoredPage, tags=["材料"], summary="材料列表")
+@router.get("/submissions", response_model=schemas_lifecycle.StoredPage, tags=["材料"], summary="材料列表")
 def list_submissions(
     request: Request,
     after: Annotated[int, Query(ge=0, le=2**31, description="从这个编号之后开始")] = 0,
     limit: Annotated[int, Query(ge=1, le=200, description="每页条数")] = 50,
     theme: Annotated[str | None, Query(max_length=100, description="只要这个主题")] = None,
     source: Annotated[str | None, Query(max_length=100, description="只要这个来源")] = None,
+    state: Annotated[State | None, Query(description="只要这个状态")] = None,
+    unit: Annotated[str | None, Query(max_length=100, description="只要这个主办单位")] = None,
+    due: Annotated[Due | None, Query(description="soon 临期，over 超期")] = None,
 ) -> JSONResponse:
-    """按编号升序列出已登记的材料；个人信息已遮盖。"""
-    store: Store = request.app.state.store
-    found = store.page(after=after, limit=limit, theme=theme, source=source)
+    """按编号升序列出已登记的材料；个人信息已遮盖。主题以人工判定的为准。"""
+    lifecycle: Lifecycle = request.app.state.lifecycle
+    where = lifecycle.conditions(state=state, unit=unit, due=due)
+    found = lifecycle.store.page(after=after, limit=limit, theme=theme, source=source, where=where)
     following = found[-1].id if len(found) == limit else None
-    return JSONResponse({"items": [render.stored(item) for item in found], "next": following})
+    standings = lifecycle.standing([item.id for item in found])
+    items = [{**render.stored(item), "standing": render.standing(standings[item.id])} for item in found]
+    return JSONResponse({"items": items, "next": following})
 
 
-@router.get("/submissions/{number}", response_model=schemas.StoredDetail, tags=["材料"], summary="一条材料")
+@router.get(
+    "/submissions/{number}", response_model=schemas_lifecycle.SubmissionDetail, tags=["材料"], summary="一条材料"
+)
 def get_submission(number: int, request: Request) -> JSONResponse:
     """一条材料、它的分析结果和经过；个人信息已遮盖。"""
     store: Store = request.app.state.store
@@ -229,7 +258,15 @@ def get_submission(number: int, request: Request) -> JSONResponse:
     cases: Cases = request.app.state.duplicates.cases
     follows, followed_by = cases.links().get(number), cases.later([number])[number]
     relations = {"case": cases.case_of(number), "follows": follows, "followed_by": followed_by}
-    return JSONResponse({**render.stored(found), **relations, "events": store.history(number)})
+    lifecycle: Lifecycle = request.app.state.lifecycle
+    names = names_of(request.app.state.engine.models.taxonomy)
+    progress = {
+        "standing": render.standing(lifecycle.standing([number])[number]),
+        "replies": [mask(reply) for reply in lifecycle.replies(number)],
+        "timeline": timeline(lifecycle.events(number), names),
+    }
+    body = {**render.stored(found), **relations, **progress, "events": render.events(store.history(number))}
+    return JSONResponse(body, headers=tag(lifecycle, number))
 
 
 @router.get("/taxonomy", tags=["分类体系"], summary="主题、细类与边界规则")

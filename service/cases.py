@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from nlp.errors import InputError, MinshengError
 from nlp.normalise import validate
+from service.standings import withdrawn
 from service.store import Store, Submitter, now
 from service.tables import case_members, cases, events, follows, submissions
 
@@ -73,9 +74,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Outline:
-    """A case, the number of distinct submitters, and the follow-ups to its members (in neither count)."""
+    """A case and its counts: submissions, distinct submitters; follow-ups and withdrawn members are in neither."""
 
     case: Case
+    count: int
     voices: int
     follow_ups: tuple[int, ...]
 
@@ -115,7 +117,7 @@ class Cases:
 
     def merge(self, lead: int, members: Sequence[int], actor: str, reason: str) -> Case:
         """Open a case over ``members`` (the lead among them); raises InputError, NotFound or Conflict."""
-        actor, reason = _signed(actor, reason)
+        actor, reason = signed(actor, reason)
         _no_repeats(members)
         if lead not in members:
             named = "、".join(map(str, members[:20]))
@@ -134,7 +136,7 @@ class Cases:
 
     def join(self, number: int, members: Sequence[int], actor: str, reason: str) -> Case:
         """Add later arrivals to an open case; raises InputError, NotFound or Conflict."""
-        actor, reason = _signed(actor, reason)
+        actor, reason = signed(actor, reason)
         _no_repeats(members)
         with self.store.writing() as connection:
             case = self._open_case(connection, number)
@@ -154,7 +156,7 @@ class Cases:
 
         Raises InputError, NotFound or Conflict.
         """
-        actor, reason = _signed(actor, reason)
+        actor, reason = signed(actor, reason)
         with self.store.writing() as connection:
             case = self._open_case(connection, number)
             leaving: Collection[int] = case.members
@@ -184,9 +186,14 @@ class Cases:
 
     def outline(self, case: Case) -> Outline:
         """The counts of a case."""
-        voices = count_voices(item.submission.submitter for item in self.store.get_many(case.members))
+        with self.store.reading() as connection:
+            gone = withdrawn(connection, self.store.office_id)
+        counted = [number for number in case.members if number not in gone]
+        voices = count_voices(item.submission.submitter for item in self.store.get_many(counted))
         later = self.later(case.members)
-        return Outline(case, voices, tuple(sorted(number for numbers in later.values() for number in numbers)))
+        return Outline(
+            case, len(counted), voices, tuple(sorted(number for numbers in later.values() for number in numbers))
+        )
 
     def page(self, *, after: int = 0, limit: int = 50, state: State | None = None) -> list[Case]:
         """Cases numbered above ``after``, ascending."""
@@ -231,7 +238,7 @@ class Cases:
 
     def follow(self, number: int, earlier: int, actor: str, reason: str) -> None:
         """Link a submission to the earlier one of the same submitter; raises InputError, NotFound or Conflict."""
-        actor, reason = _signed(actor, reason)
+        actor, reason = signed(actor, reason)
         if number == earlier:
             raise InputError("invalid_value", "earlier", f"{number} 号材料不能是自己的续报")
         with self.store.writing() as connection:
@@ -255,7 +262,7 @@ class Cases:
 
     def unfollow(self, number: int, actor: str, reason: str) -> None:
         """Take the link of a follow-up away; raises InputError or NotFound."""
-        actor, reason = _signed(actor, reason)
+        actor, reason = signed(actor, reason)
         with self.store.writing() as connection:
             self._must_exist(connection, [number], "id")
             earlier = self._links(connection).get(number)
@@ -376,7 +383,7 @@ def _same_case() -> sa.ColumnElement[bool]:
     return sa.and_(case_members.c.office_id == cases.c.office_id, case_members.c.case_id == cases.c.id)
 
 
-def _signed(actor: str, reason: str) -> tuple[str, str]:
+def signed(actor: str, reason: str) -> tuple[str, str]:
     """Who takes the step and why: both are part of the record; raises InputError."""
     return validate(actor, "actor", _MAX_ACTOR).strip(), validate(reason, "reason", _MAX_REASON).strip()
 

@@ -16,7 +16,7 @@ from nlp.document import Analyser, Document
 from nlp.encoder import load_encoder
 from nlp.errors import InputError, MinshengError
 from nlp.matching import load_pair_model
-from nlp.screening import Screen
+from nlp.screening import Screen, load_screen
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.themes import ThemeModel, load_theme_model, search_terms
 from service.search import Filters, Index, matching, set_words, without_words
@@ -65,7 +65,6 @@ class Similar:
     """A stored submission near the query: cosine, and the grade (query first), None for those far down the list."""
 
     stored: Stored
-    document: Document
     score: float
     comparison: Comparison | None
 
@@ -80,7 +79,7 @@ def load_models(settings: Settings) -> Models:
     analyser = Analyser(settings.corpora, settings.max_chars)
     encoder = load_encoder(settings.encoder)
     themes = load_theme_model(settings.theme_model, taxonomy, encoder.encoder_id)
-    screen = Screen(settings.corpora / "screening")
+    screen = load_screen(settings.screening_model, settings.corpora, encoder.encoder_id)
     pairs = load_pair_model(settings.pair_model, settings.corpora, encoder.encoder_id)
     return Models(analyser, encoder, themes, themes.taxonomy, screen, pairs)
 
@@ -148,7 +147,7 @@ class Engine:
             else:
                 encoding = next(encodings)
                 classification = self.models.themes.classify(document, encoding)
-                screening = self.models.screen(document, classification.matter)
+                screening = self.models.screen(document, encoding)
                 answers.append(Analysed(document, encoding, classification, screening))
         return answers
 
@@ -164,14 +163,14 @@ class Engine:
         neighbours = index.search(encoding.vector, search_terms(document), limit, allowed)
         stored = {s.id: s for s in store.get_many([n.key for n in neighbours])}
         found = [(stored[n.key], n.score) for n in neighbours if n.key in stored]
-        answers = []
-        for rank, (item, score) in enumerate(found):
-            other = self.models.analyser(item.submission.text, item.submission.title)
-            comparison = None
-            if rank < _GRADED:
-                [other_encoding] = self.models.encoder.encode([other.normalised.text])
-                comparison = self.models.pairs.compare(document, encoding, other, other_encoding)
-            answers.append(Similar(item, other, score, comparison))
+        pairs = self.models.pairs
+        mine = pairs.profile(document, encoding)
+        graded = self.read([(item.submission.title, item.submission.text) for item, _ in found[:_GRADED]])
+        answers = [
+            Similar(item, score, pairs.compare(mine, pairs.profile(other, other_encoding)))
+            for (item, score), (other, other_encoding) in zip(found, graded, strict=False)
+        ]
+        answers += [Similar(item, score, None) for item, score in found[_GRADED:]]
         return answers
 
     def read(self, items: Sequence[tuple[str, str]]) -> list[tuple[Document, Encoding]]:

@@ -12,9 +12,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from nlp.errors import ArtefactError, DataError, InputError, MinshengError
+from nlp.pii import mask
+from service.access import AccessError, CrossSite, RoleTooLow, TooManyRequests, Unauthenticated
 from service.cases import CaseError, NotFound
 from service.engine import QueueFull
+from service.lifecycle import MatchMissing, Stale, StepRefused
 from service.store import StoreError
+from service.workdays import CalendarEnds
 
 MEDIA_TYPE = "application/problem+json"
 _LOG = logging.getLogger("minsheng")
@@ -23,7 +27,15 @@ _LOG = logging.getLogger("minsheng")
 TABLE: dict[type[MinshengError], tuple[str, int, str]] = {
     InputError: ("invalid-item", 422, "内容无法处理"),
     NotFound: ("not-found", 404, "没有找到"),
+    Stale: ("stale", 412, "材料已有新的变动"),
+    MatchMissing: ("if-match-required", 428, "需要 If-Match"),
+    CalendarEnds: ("calendar-ends", 409, "工作日历不够用"),
     CaseError: ("conflict", 409, "与已登记的情况冲突"),
+    AccessError: ("forbidden", 403, "拒绝访问"),
+    Unauthenticated: ("unauthenticated", 401, "需要密钥"),
+    RoleTooLow: ("role-too-low", 403, "权限不足"),
+    CrossSite: ("cross-site", 403, "拒绝访问"),
+    TooManyRequests: ("too-many-requests", 429, "请求过于频繁"),
     QueueFull: ("busy", 429, "请求过多"),
     StoreError: ("store-unavailable", 503, "数据库不可用"),
     ArtefactError: ("model-unavailable", 503, "模型不可用"),
@@ -38,23 +50,28 @@ _RETRY_SECONDS = 2
 
 
 def problem(kind: str, status: int, title: str, detail: str, errors: Sequence[Any] | None = None) -> JSONResponse:
-    """A problem response; ``kind`` becomes the stable type ``urn:minsheng:problem:<kind>``."""
-    body: dict[str, Any] = {"type": f"urn:minsheng:problem:{kind}", "title": title, "status": status, "detail": detail}
+    """A problem response; ``kind`` becomes the stable type ``urn:minsheng:problem:<kind>``.
+
+    Personal data is starred out: details quote what was sent, and problems end up in the logs of those who sent it.
+    """
+    body: dict[str, Any] = {"type": f"urn:minsheng:problem:{kind}", "title": title, "status": status}
+    body["detail"] = mask(detail)
     if errors is not None:
-        body["errors"] = list(errors)
+        body["errors"] = [{**error, "field": mask(error["field"])} for error in errors]
     headers = {"Retry-After": str(_RETRY_SECONDS)} if status in {429, 503} else None
     return JSONResponse(body, status, headers, MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
     """Register the handlers of ``TABLE``, of envelope errors, of HTTP errors, and of everything unforeseen."""
-    app.add_exception_handler(MinshengError, _ours)
+    app.add_exception_handler(MinshengError, answer)
     app.add_exception_handler(RequestValidationError, _envelope)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, unforeseen)
 
 
-def _ours(_request: Request, error: Exception) -> JSONResponse:
+def answer(_request: Request, error: Exception) -> JSONResponse:
+    """The problem of an error in ``TABLE``; of any other, 500."""
     entry = next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), None)
     if entry is None:
         return unforeseen(_request, error)
@@ -62,10 +79,15 @@ def _ours(_request: Request, error: Exception) -> JSONResponse:
     detail = "数据库暂时不可用，请联系管理员查看日志" if isinstance(error, StoreError) else str(error)
     if status >= 500:
         _LOG.error("%s", error)
-    errors = None
+    errors: list[dict[str, Any]] | None = None
     if isinstance(error, InputError | CaseError):
         errors = [{"field": error.field, "type": error.type if isinstance(error, InputError) else kind}]
-    return problem(kind, status, title, detail, errors)
+    if isinstance(error, StepRefused):
+        errors = [{"field": error.field, "type": kind, "state": error.state, "possible": list(error.possible)}]
+    response = problem(kind, status, title, detail, errors)
+    if isinstance(error, AccessError):
+        response.headers.update(error.headers)
+    return response
 
 
 def _envelope(_request: Request, error: Exception) -> JSONResponse:

@@ -143,15 +143,15 @@ class UrgentOut(BaseModel):
 
 
 class RequestTypeOut(BaseModel):
-    """诉求类型、把握与说明它的词（没有则为 null）。"""
+    """诉求类型、把握与最能说明它的一句。"""
 
     kind: Literal["咨询", "求助", "投诉", "举报", "建议", "表扬"]
     confidence: float
-    span: SpanOut | None
+    span: SpanOut
 
 
 class FlagOut(BaseModel):
-    """宜走其他渠道的提示：类别、建议渠道与说明它的词。"""
+    """宜走其他渠道的提示：类别、建议渠道与最能说明它的一句。"""
 
     kind: Literal["涉法涉诉", "指名举报", "个人事项", "内容空泛"]
     channel: str = Field(examples=["纪检监察机关"])
@@ -323,6 +323,7 @@ class StoredOut(BaseModel):
     matter: str | None
     secondary: list[str] | None
     model: str | None
+    corrected: bool = Field(description="主题与细类是否由人判定；是则把握程度不适用，为 null")
 
 
 class EventOut(BaseModel):
@@ -341,13 +342,6 @@ class StoredDetail(StoredOut):
     follows: int | None = Field(description="它是这一件的续报")
     followed_by: list[int] = Field(description="它的续报")
     events: list[EventOut]
-
-
-class StoredPage(BaseModel):
-    """一页材料；next 为下一页的 after，没有更多时为 null。"""
-
-    items: list[StoredOut]
-    next: int | None
 
 
 class Problem(BaseModel):

@@ -16,8 +16,9 @@ from nlp.normalise import validate
 from nlp.retrieval import Keys, TermIndex, VectorIndex, fuse
 from nlp.taxonomy import Taxonomy
 from service.intake import parse_date
+from service.standings import of_submission
 from service.store import Store
-from service.tables import analyses, case_members, events, submissions, terms
+from service.tables import analyses, case_members, events, standings, submissions, terms
 
 # Length of the two rankings that are fused, where fewer are asked for: what is far down in both may still be near.
 _DEPTH = 50
@@ -59,25 +60,25 @@ def read_filters(values: Mapping[str, Any], taxonomy: Taxonomy) -> Filters:
     for name, known in (("theme", {t.id for t in taxonomy.themes}), ("matter", set(taxonomy.matter_by_id))):
         if name in named and named[name] not in known:
             raise InputError("invalid_value", name, f"分类体系中没有 {named[name]!r}")
-    first, _ = _moment("received_from", values.get("received_from"))
-    last, whole_day = _moment("received_to", values.get("received_to"))
-    if last is not None and whole_day:
-        last += timedelta(days=1) - timedelta(microseconds=1)
+    first = read_moment("received_from", values.get("received_from"))
+    last = read_moment("received_to", values.get("received_to"), end=True)
     if first is not None and last is not None and first > last:
         raise InputError("invalid_value", "received_to", "不能早于 received_from")
     return Filters(**named, received_from=first, received_to=last, in_case=values.get("in_case"))
 
 
-def _moment(field: str, value: object) -> tuple[datetime | None, bool]:
-    """The time meant, and whether only its day was given."""
+def read_moment(field: str, value: object, *, end: bool = False) -> datetime | None:
+    """The time meant; of a day alone its first moment, or its last (``end``); raises InputError."""
     if value is None:
-        return None, False
+        return None
     text = validate(value, field, _MAX_NAME).strip()
     try:
         found = parse_date(text)
     except InputError as error:
         raise InputError(error.type, field, error.detail) from error
-    return datetime.fromisoformat(found or ""), not any(mark in text for mark in ":：时点T")
+    moment = datetime.fromisoformat(found or "")
+    whole_day = not any(mark in text for mark in ":：时点T")
+    return moment + timedelta(days=1) - timedelta(microseconds=1) if end and whole_day else moment
 
 
 def matching(store: Store, filters: Filters) -> Keys:
@@ -87,7 +88,10 @@ def matching(store: Store, filters: Filters) -> Keys:
     if filters.theme is not None or filters.matter is not None:
         same = analyses.c.office_id == submissions.c.office_id, analyses.c.submission_id == submissions.c.id
         query = query.join(analyses, sa.and_(*same))
-    for column, value in ((analyses.c.primary_theme, filters.theme), (analyses.c.matter, filters.matter),
+        query = query.outerjoin(standings, of_submission())
+    judged = (sa.func.coalesce(standings.c.theme, analyses.c.primary_theme),
+              sa.func.coalesce(standings.c.matter, analyses.c.matter))  # fmt: skip
+    for column, value in ((judged[0], filters.theme), (judged[1], filters.matter),
                           (submissions.c.source, filters.source)):  # fmt: skip
         if value is not None:
             query = query.where(column == value)

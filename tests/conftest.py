@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ from nlp.contracts import Comparison, Encoding
 from nlp.corpus import Labelled
 from nlp.document import Analyser, Document
 from nlp.encoder import SentenceEncoder, load_encoder
-from nlp.screening import Screen
+from nlp.grading import RELATIONS
+from nlp.screening import CHANNELS, Channels, Screen
+from nlp.screening_training import Case, read, train_screen
 from nlp.similar import matching_sentences
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.training import Trained, analyse, extract, train
@@ -40,6 +44,17 @@ TINY = {
 }
 
 
+# Kind, flag, texts; urgent where 火 stands.
+SCREENED = [
+    ("咨询", "", ["请问材料", "请问窗口", "请问时间"]),
+    ("求助", "", ["着火了快来", "起火了救人", "大火烧来了"]),
+    ("投诉", "个人事项", ["邻居太吵", "邻居漏水", "邻居占道"]),
+    ("举报", "指名举报", ["主任贪钱", "主任贪粮", "主任贪地"]),
+    ("建议", "涉法涉诉", ["判决应执行", "判决要执行", "判决该执行"]),
+    ("表扬", "内容空泛", ["好好好", "真好啊", "很好呀"]),
+]
+
+
 class CharacterEncoder:
     """A character is a fixed pseudo-random vector of its own; a text is the mean of its characters."""
 
@@ -62,16 +77,27 @@ class CharacterEncoder:
 
 
 class CharacterGrader:
-    """P(duplicate) is the share of the characters of two texts that both have; duplicate from 0.6, related from 0.3."""
+    """P(duplicate) is the share of the characters of two texts that both have; duplicate from 0.5, related from 0.3."""
 
     name = "characters"
 
-    def compare(self, a: Document, a_encoding: Encoding, b: Document, b_encoding: Encoding) -> Comparison:
-        left, right = set(a.text), set(b.text)
-        share = len(left & right) / len(left | right)
-        relation = "duplicate" if share >= 0.6 else "related" if share >= 0.3 else "unrelated"
-        shared = matching_sentences(a, a_encoding, b, b_encoding) if relation != "unrelated" else ()
-        return Comparison(relation, share, (1 - share) / 2, (1 - share) / 2, (), shared)
+    def profile(self, document: Document, encoding: Encoding) -> Any:
+        return SimpleNamespace(document=document, encoding=encoding)
+
+    def compare(self, a: Any, b: Any) -> Comparison:
+        duplicate, related, unrelated = self.probabilities([(a, b)])[0]
+        relation = RELATIONS[int(np.argmax((duplicate, related, unrelated)))]
+        shared = matching_sentences(a.document, a.encoding, b.document, b.encoding) if relation != "unrelated" else ()
+        return Comparison(relation, duplicate, related, unrelated, (), shared)
+
+    def probabilities(self, pairs: Sequence[tuple[Any, Any]]) -> np.ndarray:
+        rows = []
+        for a, b in pairs:
+            left, right = set(a.document.text), set(b.document.text)
+            share = len(left & right) / len(left | right)
+            rest = 1 - share
+            rows.append((share, rest, 0.0) if share >= 0.3 else (share, 0.0, rest))
+        return np.array(rows).reshape(len(pairs), 3)
 
 
 @pytest.fixture(scope="session")
@@ -107,9 +133,19 @@ def tiny(tiny_items: list[Labelled], analyser: Analyser, taxonomy: Taxonomy) -> 
 
 
 @pytest.fixture(scope="session")
-def models(tiny: Trained, analyser: Analyser, taxonomy: Taxonomy) -> Models:
-    screen = Screen(ROOT / "corpora" / "screening")
-    return Models(analyser, CharacterEncoder(), tiny.model, taxonomy, screen, CharacterGrader())
+def tiny_screen(analyser: Analyser) -> Screen:
+    cases = [
+        Case(f"{kind}-{i}", text, "火" in text, text if "火" in text else None, kind, (flag,) if flag else ())
+        for kind, flag, texts in SCREENED
+        for i, text in enumerate(texts)
+    ]
+    texts = read([case.text for case in cases], analyser, CharacterEncoder(), lambda *_: None)
+    return Screen(train_screen(cases, texts, []), Channels(ROOT / "corpora" / CHANNELS), "tiny")
+
+
+@pytest.fixture(scope="session")
+def models(tiny: Trained, tiny_screen: Screen, analyser: Analyser, taxonomy: Taxonomy) -> Models:
+    return Models(analyser, CharacterEncoder(), tiny.model, taxonomy, tiny_screen, CharacterGrader())
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from nlp.taxonomy import load_taxonomy
+from nlp.units import load_units
 from service.settings import ROOT
 
 
@@ -28,6 +30,8 @@ def main() -> None:
         }
         _write(folder, meta)
     _describe_pairs()
+    _describe_screening()
+    _describe_units()
 
 
 def _describe_pairs() -> None:
@@ -43,6 +47,43 @@ def _describe_pairs() -> None:
             "variations": dict(sorted(Counter(v for r in records for v in r["variation"]).items())),
             "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
         }
+    _write(folder, meta)
+
+
+def _describe_units() -> None:
+    folder = ROOT / "corpora" / "units"
+    taxonomy = load_taxonomy(ROOT / "corpora" / "taxonomy" / "taxonomy.toml")
+    units = load_units(folder, list(taxonomy.matter_by_id))
+    meta: dict[str, object] = {
+        "units": dict(sorted(Counter(unit.level for unit in units.units).items())),
+        "duties": len(units.duties),
+        "matters": len({duty.matter for duty in units.duties}),
+        "sources": dict(sorted(Counter(duty.source for duty in units.duties).items())),
+        "referrals": len(units.referrals),
+        "licence": "MIT",
+        "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.tsv"))},
+    }
+    _write(folder, meta)
+
+
+def _describe_screening() -> None:
+    folder = ROOT / "corpora" / "screening"
+    paths = sorted((folder / "cases").glob("*.jsonl"))
+    records = {
+        path.name: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in paths
+    }
+    labels = {
+        name: Counter(
+            label for r in rows for label in (r["flags"] if "flags" in r else [str(r.get("kind", r.get("urgent")))])
+        )
+        for name, rows in records.items()
+    }
+    meta: dict[str, object] = {
+        "licence": "MIT",
+        "records": {name: len(rows) for name, rows in records.items()},
+        "labels": {name: dict(sorted(found.items())) for name, found in labels.items()},
+        "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
+    }
     _write(folder, meta)
 
 

@@ -1,210 +1,171 @@
-"""Screening: what takes the force of a danger away and what does not; kinds, flags, channels; the lists as data."""
+"""Screening with a small model over the character encoder: what is answered, which sentence says so, which channel."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
+from nlp.artefact import META, WEIGHTS
 from nlp.contracts import Screening
 from nlp.document import Analyser
-from nlp.errors import DataError
+from nlp.errors import ArtefactDamaged, ArtefactMismatch, DataError
 from nlp.evaluation import Estimate, detection, wilson
-from nlp.screening import FLAGS, KINDS, Screen, UrgencyScreen
+from nlp.screening import FLAGS, Channels, Screen, load_screen
+from nlp.screening_training import Case, load_cases, save_screen, score_screen
 from service.settings import ROOT
+from tests.conftest import SCREENED, CharacterEncoder
 
-FOLDER = ROOT / "corpora" / "screening"
-FLOORS = json.loads((ROOT / "tests" / "floors.json").read_text(encoding="utf-8")).get("screening", {})
 Read = Callable[..., Screening]
 
 
 @pytest.fixture(scope="module")
-def read(analyser: Analyser) -> Read:
-    screen = Screen(FOLDER)
-    return lambda text, title="", matter="": screen(analyser(text, title), matter)
+def read(analyser: Analyser, tiny_screen: Screen) -> Read:
+    def one(text: str, title: str = "") -> Screening:
+        document = analyser(text, title)
+        return tiny_screen(document, CharacterEncoder().encode([document.normalised.text])[0])
+
+    return one
 
 
-@pytest.mark.parametrize(
-    ("text", "urgent"),
-    [
-        ("你好。楼上正在冒黑烟，快来人！", "楼上正在冒黑烟，快来人！"),
-        ("工厂转移原料时发生泄漏，化学品泄漏到路上", "工厂转移原料时发生泄漏，化学品泄漏到路上"),
-        ("没有漏水，也没有火灾", None),
-        ("没有发生任何坍塌。", None),
-        ("墙垮了，没有人管。", "墙垮了，没有人管。"),  # the denial comes after
-        ("没有护栏，孩子掉进河里了。", "没有护栏，孩子掉进河里了。"),  # a denial ends with its clause
-        ("一旦发生火灾，后果不堪设想", None),
-        ("去年这里着火了", None),
-        ("去年这里着火了，今早又着火了", "去年这里着火了，今早又着火了"),  # the present undoes the past
-        ("近年来坍塌频发，建议全面排查", None),
-        ("昨晚着火了，已扑灭", None),
-        ("如果再不发工资，我们就去堵路", "如果再不发工资，我们就去堵路"),  # a threat is one however it is put
-        ("没有人要去堵路", None),
-        ("面馆生意火爆", None),
-        ("墙上有裂缝", None),  # doubtful by itself
-        ("墙上的裂缝越来越宽，眼看就要砸下来", "墙上的裂缝越来越宽，眼看就要砸下来"),
-        ("路灯坏了", None),
-    ],
-)
-def test_urgency_reads_denial_past_supposition_and_present(read: Read, text: str, urgent: str | None) -> None:
-    found = read(text).urgent
-    assert (found.text if found else None) == urgent
+@pytest.mark.parametrize(("kind", "flag", "texts"), SCREENED)
+def test_it_answers_what_it_was_taught(read: Read, kind: str, flag: str, texts: list[str]) -> None:
+    for text in texts:
+        found = read(text)
+        assert found.kind == kind
+        assert 1 / 6 < found.confidence <= 1
+        assert [f.kind for f in found.flags] == ([flag] if flag else [])
+        assert (found.urgent is not None) is ("火" in text)
 
 
-def test_the_most_urgent_sentence_is_returned_and_the_title_counts(read: Read) -> None:
-    text = "听说有人晕倒。邻居家着火了。现在三楼着火了，五个人被困！"
-    found = read(text, "求助").urgent
+def test_one_urgent_sentence_in_a_long_letter_is_found(read: Read) -> None:
+    letter = "请问窗口时间材料。" * 12
+    assert read(letter).urgent is None
+    found = read(letter + "大火烧来了！" + letter).urgent
     assert found is not None
-    assert (found.field, found.text) == ("text", "现在三楼着火了，五个人被困！")
-    found = read("请快些", "楼上着火了").urgent
+    assert (found.field, found.text, found.label) == ("text", "大火烧来了！", "URGENT")
+
+
+def test_the_title_can_say_so(read: Read) -> None:
+    found = read("请问窗口时间材料。", "着火了快来").urgent
     assert found is not None
-    assert (found.field, found.text, found.label) == ("title", "楼上着火了", "URGENT")
+    assert (found.field, found.text) == ("title", "着火了快来")
 
 
-@pytest.mark.parametrize(
-    ("text", "kind", "cue"),
-    [
-        ("请问生育津贴到哪里申请？", "咨询", "请问"),
-        ("老人瘫痪在床，恳请社区派人看看。", "求助", "恳请"),
-        ("我要投诉这家健身房，卡里的钱不退。", "投诉", "投诉"),
-        ("举报有人半夜往河里偷排。", "举报", "举报"),
-        ("建议在路口加装信号灯。", "建议", "建议"),
-        ("给环卫师傅点赞！", "表扬", "点赞"),
-    ],
-)
-def test_kind_with_the_words_that_say_so(read: Read, text: str, kind: str, cue: str) -> None:
+def test_the_words_are_the_sentence_that_speaks_most(read: Read) -> None:
+    text = "路灯坏。判决应执行。天黑。"
     found = read(text)
-    assert found.cue is not None
-    assert (found.kind, found.cue.text, found.cue.label) == (kind, cue, "KIND")
-    assert found.confidence > 0.5
+    assert found.cue.text == "判决应执行。"
+    [flag] = [f for f in found.flags if f.kind == "涉法涉诉"]
+    assert flag.span.text == text[flag.span.start : flag.span.end] == "判决应执行。"
 
 
-def test_a_kind_without_any_cue_is_a_guess(read: Read) -> None:
-    found = read("天气")
-    assert found.cue is None
-    assert found.kind in KINDS
-    assert found.confidence < 0.4
+def test_threshold_decides(analyser: Analyser, tiny_screen: Screen, read: Read) -> None:
+    from dataclasses import replace
 
-
-def test_a_title_says_what_a_letter_is(read: Read) -> None:
-    text = "我们小区的垃圾三天没有清运。"
-    assert read(text).kind != "建议"
-    assert read(text, "关于增加清运班次的建议").kind == "建议"
+    deaf = replace(tiny_screen.parameters, thresholds=dict.fromkeys(("紧急", *FLAGS), 1.1))
+    screen = Screen(deaf, Channels(ROOT / "corpora" / "screening" / "channels.tsv"), "deaf")
+    document = analyser("主任贪粮着火了快来")
+    found = screen(document, CharacterEncoder().encode([document.normalised.text])[0])
+    assert (found.urgent, found.flags) == (None, ())
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "cue", "channel"),
+    ("flag", "text", "channel"),
     [
-        ("一审判决下来一年，对方还没有给钱。", "涉法涉诉", "一审", "人民法院（诉讼渠道）"),
-        ("我报了案，派出所说不够立案标准。", "涉法涉诉", "立案标准", "公安机关"),
-        ("村主任罗建国侵吞低保金。", "指名举报", "主任罗建国侵吞", "纪检监察机关"),
-        ("老板娘罗小凤组织卖淫。", "指名举报", "老板娘罗小凤组织卖淫", "公安机关或行业主管部门"),
-        ("本人与前夫因彩礼闹翻。", "个人事项", "前夫", "人民调解委员会或社区"),
+        ("涉法涉诉", "判决下来一年没给钱", "人民法院（诉讼渠道）"),
+        ("涉法涉诉", "派出所说不够立案标准", "公安机关"),
+        ("涉法涉诉", "检察院提起公诉", "人民检察院"),
+        ("涉法涉诉", "仲裁裁了不给", "仲裁机构或人民法院"),
+        ("指名举报", "村主任罗建国侵吞低保金", "纪检监察机关"),
+        ("指名举报", "罗小凤组织卖淫", "公安机关"),
+        ("个人事项", "前夫不给抚养费", "人民调解委员会或社区"),
+        ("个人事项", "帮我补一张证", "信访部门或主管部门"),
+        ("内容空泛", "唉", "退回补充具体事项"),
     ],
 )
-def test_flag_with_channel_and_words(read: Read, text: str, kind: str, cue: str, channel: str) -> None:
-    [flag] = read(text).flags
-    assert (flag.kind, flag.span.text, flag.channel) == (kind, cue, channel)
-    assert text[flag.span.start : flag.span.end] == cue
+def test_channels(flag: str, text: str, channel: str) -> None:
+    assert Channels(ROOT / "corpora" / "screening" / "channels.tsv")(flag, text) == channel
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("lines", "message"),
     [
-        "建议在乡镇设立巡回法庭。",
-        "感谢骨科主任王志刚，没收红包。",
-        "有人在河边偷倒垃圾。",
-        "我们全村三百户都没有水吃，给我们解决一下。",
+        ("旗\t\t法院", "第 2 行：flag 是 '旗'，应为 涉法涉诉"),
+        ("涉法涉诉\t(\t法院", "第 2 行：'(' 不是有效的正则表达式"),
+        ("涉法涉诉\t法官\t", "第 2 行：channel 为空"),
+        ("涉法涉诉\t法官\t法院", "涉法涉诉、指名举报、个人事项、内容空泛 的最后一行应不写 pattern"),
     ],
 )
-def test_no_flag_for_the_general_the_unnamed_and_the_many(read: Read, text: str) -> None:
-    assert read(text).flags == ()
+def test_bad_channels_are_named(tmp_path: Path, lines: str, message: str) -> None:
+    path = tmp_path / "channels.tsv"
+    path.write_text(f"flag\tpattern\tchannel\n{lines}\n", encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        Channels(path)
+    assert message in str(caught.value)
 
 
-def test_the_matter_speaks_where_no_word_does(read: Read) -> None:
-    text = "管天管地，管得好不好？说了也白说。"
-    assert read(text).flags == ()
-    [flag] = read(text, matter="no_content").flags
-    assert (flag.kind, flag.channel) == ("内容空泛", "退回补充具体事项")
-    assert flag.span.text in text
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "不是有效的 JSON"),
+        ('{"id":"a"}', "缺少字段 'text'"),
+        ('{"id":"a","text":"甲"}', "urgent、kind、flags 至少应有一个"),
+        ('{"id":"a","text":"甲","kind":"夸奖"}', "kind 是 '夸奖'，应为 咨询"),
+        ('{"id":"a","text":"甲","flags":["乙"]}', "flags 中有 乙，应为 涉法涉诉"),
+        ('{"id":"a","text":"甲","urgent":true,"sentence":"乙"}', "sentence 应为正文中的一句"),
+    ],
+)
+def test_bad_cases_are_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "cases.jsonl"
+    path.write_text('{"id":"b","text":"好","kind":"表扬"}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        load_cases([path])
+    assert "第 2 行" in str(caught.value)
+    assert message in str(caught.value)
 
 
-def _cases(name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (FOLDER / "cases" / name).read_text(encoding="utf-8").splitlines()]
+def test_a_saved_model_answers_the_same_and_refuses_what_it_is_not_for(
+    analyser: Analyser, tiny_screen: Screen, read: Read, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    save_screen(tiny_screen.parameters, folder, encoder_id="characters", papers={})
+    loaded = load_screen(folder, ROOT / "corpora", "characters")
+    document = analyser("主任贪粮着火了快来")
+    encoding = CharacterEncoder().encode([document.normalised.text])[0]
+    a, b = loaded(document, encoding), tiny_screen(document, encoding)
+    assert (a.urgent, a.kind, a.flags) == (b.urgent, b.kind, b.flags)
+    assert a.confidence == pytest.approx(b.confidence, abs=1e-5)
+    with pytest.raises(ArtefactMismatch, match="模型是用编码器 characters 训练的，当前编码器是 other"):
+        load_screen(folder, ROOT / "corpora", "other")
+    meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    (folder / META).write_text(json.dumps(meta | {"labels": ["甲"]}), encoding="utf-8")
+    with pytest.raises(ArtefactMismatch, match="模型的标签应为 紧急、咨询"):
+        load_screen(folder, ROOT / "corpora", "characters")
+    np.savez(folder / WEIGHTS, weights=np.zeros(1))
+    with pytest.raises(ArtefactDamaged, match="模型文件损坏或被改动"):
+        load_screen(folder, ROOT / "corpora", "characters")
 
 
-def _held(name: str, found: Estimate) -> None:
-    """Not below the lower end of the recorded interval; above its upper end the record is stale."""
-    record = FLOORS[name]
-    assert record["low"] <= found.value <= record["high"], f"{name}: {found} against {record}: look, or record anew"
-
-
-def test_urgency_floors(read: Read) -> None:
-    records = _cases("urgency-test.jsonl")
-    found = [read(r["text"]).urgent is not None for r in records]
-    precision, recall = detection([r["urgent"] for r in records], found)
-    _held("urgency_precision", precision)
-    _held("urgency_recall", recall)
-
-
-def test_kind_and_flag_floors(read: Read) -> None:
-    records = _cases("types-test.jsonl")
-    _held("kinds_accuracy", wilson(sum(read(r["text"]).kind == r["kind"] for r in records), len(records)))
-    records = _cases("flags-test.jsonl")
-    for label in FLAGS[:3]:  # 内容空泛 needs the matter, which these words alone have not
-        found = [label in {flag.kind for flag in read(r["text"]).flags} for r in records]
-        precision, recall = detection([label in r["flags"] for r in records], found)
-        _held(f"{label}_precision", precision)
-        _held(f"{label}_recall", recall)
+def test_scores_counted_by_hand(read: Read) -> None:
+    cases = [
+        Case("1", "请问窗口。着火了快来。", True, "着火了快来", None, None),
+        Case("2", "请问材料", True, "请问材料", None, None),  # missed
+        Case("3", "起火了救人", False, None, None, None),  # a false alarm
+        Case("4", "真好啊", None, None, "表扬", ("内容空泛",)),
+    ]
+    scores = score_screen(cases, [read(case.text) for case in cases])
+    assert (scores["urgency"]["precision"]["value"], scores["urgency"]["recall"]["value"]) == (0.5, 0.5)
+    assert scores["urgency"]["sentence"]["value"] == 1
+    assert (scores["kinds"]["n"], scores["kinds"]["accuracy"]["value"]) == (1, 1)
+    assert scores["flags"]["by_flag"]["内容空泛"]["recall"]["value"] == 1
 
 
 def test_wilson() -> None:
     found = wilson(8, 10)  # Wilson's interval for 8 of 10, from tables
     assert (found.value, round(found.low, 3), round(found.high, 3)) == (0.8, 0.49, 0.943)
     assert wilson(0, 0) == Estimate(0.0, 0.0, 1.0)
-
-
-@pytest.fixture
-def lists(tmp_path: Path) -> Path:
-    for path in FOLDER.glob("*.tsv"):
-        shutil.copy(path, tmp_path)
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("file", "line", "message"),
-    [
-        ("urgent.tsv", "fire\t火\t火灾", "role 是 'fire'，应为 acute、threat、latent"),
-        ("urgent.tsv", "acute\t火\t(", "'(' 不是有效的正则表达式"),
-        ("urgent.tsv", "acute\t火", "应有 3 列，实有 2 列"),
-        ("kinds.tsv", "夸奖\ttext\t1\t好", "label 是 '夸奖'，应为 咨询、求助"),
-        ("kinds.tsv", "表扬\tword\t1\t好", "role 是 'word'，应为 title、text、matter、kind、define 之一"),
-        ("kinds.tsv", "表扬\ttext\t很\t好", "weight 是 '很'，应为数字"),
-        ("flags.tsv", "涉法涉诉\ttext\t1\t[\t法院", "'[' 不是有效的正则表达式"),
-    ],
-)
-def test_a_bad_line_is_named(lists: Path, file: str, line: str, message: str) -> None:
-    path = lists / file
-    number = len(path.read_text(encoding="utf-8").splitlines()) + 1
-    path.write_text(path.read_text(encoding="utf-8") + line + "\n", encoding="utf-8")
-    with pytest.raises(DataError) as caught:
-        Screen(lists)
-    assert f"{file} 第 {number} 行：" in str(caught.value)
-    assert message in str(caught.value)
-
-
-def test_a_list_that_lacks_something_is_named(lists: Path) -> None:
-    (lists / "urgent.tsv").write_text("role\tkind\tpattern\nacute\t火\t火灾\n", encoding="utf-8")
-    with pytest.raises(DataError, match="缺少 threat、latent、now、denial、past、supposition、general、settled、figure 的词"):
-        UrgencyScreen(lists / "urgent.tsv")
-    shutil.copy(FOLDER / "urgent.tsv", lists)
-    (lists / "kinds.tsv").write_text("label\trole\tweight\tpattern\n咨询\ttext\t1\t请问\n", encoding="utf-8")
-    with pytest.raises(DataError, match="缺少 求助、投诉、举报、建议、表扬 的词"):
-        Screen(lists)
-    (lists / "kinds.tsv").unlink()
-    with pytest.raises(DataError, match="找不到词表文件"):
-        Screen(lists)
+    assert [e.value for e in detection([True, True, False], [True, False, True])] == [0.5, 0.5]
