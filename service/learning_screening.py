@@ -26,17 +26,23 @@ _BEGINNING = 300
 def train_screening_model(
     data: Sequence[Path], background: Sequence[Path], out: Path, settings: Settings, report: Report, command: str
 ) -> dict[str, Any]:
-    """Train on case files and write the model folder ``out``; returns counts and thresholds."""
+    """Train on case files and write the model folder ``out``; returns counts, thresholds and out-of-fold scores."""
     check_target(out, TASK)
     cases = load_cases(data)
     items = load_corpus(background)
     quiet = [f"{i.title}\n{i.text}"[:_BEGINNING].strip() for i in items[:: max(1, len(items) // _BACKGROUND)]]
     analyser, encoder = _readers(settings)
     texts = read([*(case.text for case in cases), *quiet], analyser, encoder, report)
-    parameters = train_screen(cases, texts[: len(cases)], texts[len(cases) :])
+    parameters, scores = train_screen(cases, texts[: len(cases)], texts[len(cases) :])
     papers = papers_of([*data, *background], cases, command)
-    save_screen(parameters, out, encoder_id=encoder.encoder_id, papers=papers)
-    return {"model": str(out), "cases": len(cases), "background": len(quiet), "thresholds": parameters.thresholds}
+    save_screen(parameters, scores, out, encoder_id=encoder.encoder_id, papers=papers)
+    return {
+        "model": str(out),
+        "cases": len(cases),
+        "background": len(quiet),
+        "thresholds": parameters.thresholds,
+        "out_of_fold": scores,
+    }
 
 
 def evaluate_screening_model(files: Sequence[Path], settings: Settings, report: Report) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def tiny_screen(analyser: Analyser) -> Screen:
         for i, text in enumerate(texts)
     ]
     texts = read([case.text for case in cases], analyser, CharacterEncoder(), lambda *_: None)
-    return Screen(train_screen(cases, texts, []), Channels(ROOT / "corpora" / CHANNELS), "tiny")
+    return Screen(train_screen(cases, texts, [])[0], Channels(ROOT / "corpora" / CHANNELS), "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -132,7 +132,7 @@ def test_a_saved_model_answers_the_same_and_refuses_what_it_is_not_for(
     analyser: Analyser, tiny_screen: Screen, read: Read, tmp_path: Path
 ) -> None:
     folder = tmp_path / "model"
-    save_screen(tiny_screen.parameters, folder, encoder_id="characters", papers={})
+    save_screen(tiny_screen.parameters, {}, folder, encoder_id="characters", papers={})
     loaded = load_screen(folder, ROOT / "corpora", "characters")
     document = analyser("主任贪粮着火了快来")
     encoding = CharacterEncoder().encode([document.normalised.text])[0]
