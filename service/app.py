@@ -19,15 +19,18 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
-from service import app_cases, problems, render, schemas
+from service import app_cases, app_exchange, problems, render, schemas
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
+from service.columns import FIELDS
 from service.duplicates import Duplicates, Received
 from service.engine import SELF_CHECK_SECONDS, Engine, Models
 from service.guard import Guard
-from service.intake import FIELDS, Row, to_submission
+from service.imports import Imports, Runner
+from service.intake import to_submission
 from service.search import advice, read_filters
 from service.settings import Settings
+from service.sheets import Row
 from service.store import Store, Submission
 
 PAGES = Path(__file__).parent / "pages"
@@ -61,6 +64,8 @@ class Metrics:
 def create_app(settings: Settings, models: Models, store: Store) -> FastAPI:
     """The app over given models and store; the caller owns (and closes) the store."""
     engine = Engine(models, settings.queue_size)
+    imports = Imports(store, settings.max_chars)
+    runner = Runner(engine, imports)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -68,7 +73,9 @@ def create_app(settings: Settings, models: Models, store: Store) -> FastAPI:
         stop = threading.Event()
         checker = threading.Thread(target=_check_regularly, args=(engine, stop), daemon=True, name="self-check")
         checker.start()
+        runner.start()
         yield
+        runner.stop()
         stop.set()
         engine.close()
 
@@ -82,9 +89,11 @@ def create_app(settings: Settings, models: Models, store: Store) -> FastAPI:
     )
     app.state.settings, app.state.engine, app.state.store, app.state.metrics = settings, engine, store, Metrics()
     app.state.duplicates = Duplicates(engine, store)
+    app.state.imports, app.state.runner = imports, runner
     problems.install(app)
     app.include_router(router)
     app.include_router(app_cases.router, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
+    app.include_router(app_exchange.router, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
     app.include_router(system)
     app.mount("/", StaticFiles(directory=PAGES, html=True), name="pages")
     app.middleware("http")(_measure)

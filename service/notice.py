@@ -10,8 +10,8 @@ import jinja2
 
 from nlp.pii import find_pii
 from service import render
+from service.dates import CHINA
 from service.duplicates import CaseView
-from service.intake import CHINA
 
 # What fits on one A4 page at the worst; what does not is counted, never left out in silence. Lengths in characters.
 _LEAD = 120

@@ -12,8 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from nlp.errors import ArtefactError, DataError, InputError, MinshengError
+from service.archives import ClassifiedFile, IntakeError
 from service.cases import CaseError, NotFound
 from service.engine import QueueFull
+from service.imports import JobError
 from service.store import StoreError
 
 MEDIA_TYPE = "application/problem+json"
@@ -24,6 +26,9 @@ TABLE: dict[type[MinshengError], tuple[str, int, str]] = {
     InputError: ("invalid-item", 422, "内容无法处理"),
     NotFound: ("not-found", 404, "没有找到"),
     CaseError: ("conflict", 409, "与已登记的情况冲突"),
+    JobError: ("conflict", 409, "与已登记的情况冲突"),
+    ClassifiedFile: ("classified-file", 422, "文件带有密级标志"),
+    IntakeError: ("unreadable-file", 422, "文件无法读取"),
     QueueFull: ("busy", 429, "请求过多"),
     StoreError: ("store-unavailable", 503, "数据库不可用"),
     ArtefactError: ("model-unavailable", 503, "模型不可用"),
