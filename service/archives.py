@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from contextlib import closing
 from pathlib import PurePosixPath
 from typing import IO, Any, Literal
@@ -113,6 +114,22 @@ def xml_root(name: str, archive: zipfile.ZipFile, part: str) -> Element:
     except Exception as error:
         raise damaged(name, part, error) from error
     return root
+
+
+def refuse_doctypes(name: str, archive: zipfile.ZipFile) -> None:
+    """Raise IntakeError where any XML part has a document type definition: it stands before the first element.
+
+    For parts that are parsed by others. A part that is no XML is for its reader to refuse.
+    """
+    for part in archive.namelist():
+        if part.endswith((".xml", ".rels")):
+            try:
+                with archive.open(part) as stream:
+                    next(iter(iterparse(stream, events=("start",), forbid_dtd=True)), None)
+            except DefusedXmlException as error:
+                raise damaged(name, part, error) from error
+            except (ParseError, ValueError, OSError, zipfile.BadZipFile, zlib.error):
+                continue
 
 
 def xml_elements(stream: IO[bytes]) -> Any:

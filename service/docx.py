@@ -111,7 +111,7 @@ def _read_body(name: str, body: Element, styles: dict[str, int], numbering: dict
     for block in _blocks(body):
         if block.tag == f"{_W}tbl":
             grid = _grid(block, filled_down=True)
-            at = header_at(grid[:3], ())
+            at = _header_of(grid)
             if at is None:
                 lines += _form(_grid(block, filled_down=False))
             else:
@@ -131,6 +131,17 @@ def _read_body(name: str, body: Element, styles: dict[str, int], numbering: dict
     outside = " ".join(line.text for line in lines if line.text)
     notes = [f"读取的是表格，共 {len(rows)} 行"] + ([f"表格之外的文字没有导入：{outside[:100]}"] if outside else [])
     return Sheet(tuple(columns), tuple(rows), notes=tuple(notes))
+
+
+def _header_of(grid: list[list[str]]) -> int | None:
+    """Index of the header where the table is a list; None for a form, whose labels stand before their values."""
+    at = header_at(grid[:3], ())
+    if at is None or len(grid) == at + 1:
+        return None
+    filled = [cell for cell in grid[at] if cell.strip()]
+    known = sum(field_of(cell) is not None for cell in filled)
+    labelled = any(cells and field_of(cells[0]) for cells in grid[at + 1 :])
+    return at if known * 2 > len(filled) or (at == 0 and not labelled) else None
 
 
 def _blocks(parent: Element) -> Iterator[Element]:

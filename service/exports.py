@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import IO, Any, Literal, Protocol
+from typing import IO, Any, Literal
 
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
@@ -49,37 +49,8 @@ _HEADER_FILL = PatternFill("solid", fgColor="D9E2F3")
 _THIN = Side(style="thin", color="999999")
 
 
-class Standing(Protocol):
-    """Where a submission stands in its handling; all but the state may be None or empty."""
-
-    @property
-    def state(self) -> str: ...
-    @property
-    def number(self) -> str | None: ...
-    @property
-    def lead_unit(self) -> str | None: ...
-    @property
-    def support_units(self) -> Sequence[str] | None: ...
-    @property
-    def routed_at(self) -> str | None: ...
-    @property
-    def due(self) -> str | None: ...
-    @property
-    def result(self) -> str | None: ...
-    @property
-    def adoption(self) -> str | None: ...
-    @property
-    def instruction(self) -> str | None: ...
-    @property
-    def satisfaction(self) -> str | None: ...
-    @property
-    def handler(self) -> str | None: ...
-    @property
-    def reviewer(self) -> str | None: ...
-    @property
-    def note(self) -> str | None: ...
-
-
+# Numbers → how each stands: ``service.lifecycle.Standing``, all but its state None or empty where not known.
+Standing = Any
 Standings = Callable[[Sequence[int]], Mapping[int, Standing]]
 
 

@@ -37,7 +37,7 @@ _LOG = logging.getLogger("minsheng")
 PORTION = 32
 LEASE_SECONDS = 120
 # Times a job is begun without getting one portion further: it is what kills the process.
-MAX_ATTEMPTS = 5
+MAX_ATTEMPTS = 10
 MAX_WAITING = 20
 # How often to look for jobs that another process left, and to try again where the queue is full.
 _LOOK_SECONDS = 15.0

@@ -43,10 +43,10 @@ def mark_in(text: str, *, bare: bool) -> str | None:
     return None
 
 
-def refuse_lines(name: str, where: str, lines: Iterable[str]) -> None:
+def refuse_lines(name: str, where: str, lines: Iterable[str], *, bare: bool = True) -> None:
     """Raise ClassifiedFile where one of these lines is a mark; ``where`` says what they are."""
     for number, line in enumerate(lines, 1):
-        _refuse(name, f"{where}第 {number} 行", mark_in(line, bare=True))
+        _refuse(name, f"{where}第 {number} 行", mark_in(line, bare=bare))
 
 
 def refuse_cells(name: str, where: str, cells: Mapping[str, Any]) -> None:

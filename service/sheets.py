@@ -21,7 +21,7 @@ from openpyxl.cell.cell import ERROR_CODES
 from openpyxl.utils.cell import column_index_from_string, coordinate_from_string, range_boundaries
 
 from service import secrecy
-from service.archives import IntakeError, damaged, open_archive, xml_elements, xml_root
+from service.archives import IntakeError, damaged, open_archive, refuse_doctypes, xml_elements, xml_root
 from service.columns import header_at
 
 MAX_ROWS = 200_000
@@ -171,6 +171,7 @@ def read_xlsx(name: str, content: bytes, wanted: Collection[str]) -> Sheet:
     All sheets are looked through for secrecy marks. Cells merged downwards count for each of their rows.
     """
     with closing(open_archive(name, content)) as archive:
+        refuse_doctypes(name, archive)
         for part in archive.namelist():
             if re.fullmatch(r"xl/(?:drawings|comments|threadedComments)[^/]*(?:/[^/]+)?\.xml", part):
                 runs = [e.text or "" for e in xml_root(name, archive, part).iter() if e.tag.endswith("}t")]
@@ -189,6 +190,8 @@ def read_xlsx(name: str, content: bytes, wanted: Collection[str]) -> Sheet:
         raise IntakeError(f"{name}：工作表是空的，应有表头一行")
     for title, _, lines, _ in filled:
         secrecy.refuse_lines(name, f"工作表“{title}”", _bare_lines(lines, wanted))
+        plain = ("\t".join(cell for cell in cells if isinstance(cell, str)) for cells in lines)
+        secrecy.refuse_lines(name, f"工作表“{title}”", plain, bare=False)
     chosen = next((one for one in filled if header_at(_texts(one[2]), wanted) is not None), filled[0])
     title, _, lines, layout = chosen
     sheet = _sheet(name, lines, {}, wanted, strict=False, where=f"工作表“{title}”")
