@@ -30,12 +30,12 @@ _BARE = re.compile(rf"{_OPEN}{_LEVEL}[★☆*\uff0a]?{_CLOSE}")
 
 def mark_in(text: str, *, bare: bool) -> str | None:
     """The first secrecy mark in ``text``; ``bare``: whether a level alone on a line (秘密) is one."""
-    if not any(word in text for word in "密保内"):
+    if "密" not in text and "内部" not in text:
         return None
-    starred = _STARRED.search(_BLANKS.sub("", text))
-    if starred:
-        return starred.group()
     for line in text.splitlines():
+        starred = _STARRED.search(_BLANKS.sub("", line))
+        if starred:
+            return starred.group()
         for segment in (line, *_GAP.split(line.strip())):
             found = _BLANKS.sub("", segment)
             if _PLAIN.fullmatch(found) or (bare and _BARE.fullmatch(found)):

@@ -314,7 +314,7 @@ def test_a_marked_text_is_refused_whole(mark: str) -> None:
     "sentence",
     [
         "他们把收费标准当成秘密。", "这是秘密 不能说", "商业秘密怎样保护", "秘密5年来无人知晓", "内部资料外泄，请注意保密。", "机密文件被当废纸卖",
-        "关于加强商业秘密保护的建议", "绝密地下停车场的事", "评为五★的小区", "内部停车", "内部资料",
+        "关于加强商业秘密保护的建议", "绝密地下停车场的事", "评为五★的小区", "这是秘密\n★请尽快", "内部停车", "内部资料",
     ],
 )  # fmt: skip
 def test_the_word_in_a_sentence_is_no_mark(sentence: str) -> None:
