@@ -24,7 +24,7 @@ from nlp.artefact import load_artefact
 from nlp.contracts import Comparison, Conflict, Encoding, FloatArray, Relation
 from nlp.document import Document
 from nlp.errors import ArtefactMismatch
-from nlp.mentions import Found, MentionFinder, Mentions, conflicts, opposed, same_name
+from nlp.mentions import Found, MentionFinder, Mentions, any_same, conflicts, opposed, same_name
 from nlp.similar import MAX_SENTENCES, matching_sentences
 
 TASK = "pairs"
@@ -64,10 +64,6 @@ class Background:
         """Inverse document frequency, smoothed, in nats; greatest for what the background never has."""
         return math.log((self.texts + 1) / (self.counts.get(gram, 0) + 1))
 
-    def weight(self, grams: Iterable[str]) -> float:
-        """Sum of idf."""
-        return sum(map(self.idf, grams))
-
 
 def grams(text: str, n: int) -> frozenset[str]:
     """Groups of n neighbouring characters, punctuation and spaces parting them."""
@@ -80,7 +76,8 @@ class Profile:
     """What is compared of one text; made once for each.
 
     tokens: float32 (n, d), token states less the mean state, rows L2 = 1; weights (n,): rarity of each token;
-    sentences: float32 (m, d); matters (K,): how probable each matter is.
+    sentences: float32 (m, d); matters (K,): how probable each matter is; grams: characters, pairs and triples of the
+    text with their idf; rare: the pairs, and the triples, that hardly any background text has, such as names.
     """
 
     document: Document
@@ -90,6 +87,8 @@ class Profile:
     weights: Array
     sentences: FloatArray
     matters: Array
+    grams: tuple[dict[str, float], ...]
+    rare: tuple[frozenset[str], ...]
 
     @cached_property
     def text(self) -> str:
@@ -97,9 +96,14 @@ class Profile:
         return self.document.normalised.text
 
     @cached_property
-    def grams(self) -> tuple[frozenset[str], ...]:
-        """Single characters, pairs, triples."""
-        return grams(self.text, 1), grams(self.text, 2), grams(self.text, 3)
+    def gram_weights(self) -> tuple[float, ...]:
+        """The sums of the idf of the grams, never 0."""
+        return tuple(sum(some.values()) + 1e-6 for some in self.grams)
+
+    @cached_property
+    def heaviest(self) -> NDArray[np.bool_]:
+        """(n,): the rarer half of the tokens."""
+        return self.weights >= np.median(self.weights)
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -153,9 +157,15 @@ class Profiler:
         longest = sorted(sorted(document.sentences, key=lambda s: s[0] - s[1])[:MAX_SENTENCES])
         sentences = np.stack([encoding.pool(a, b) for a, b in longest] or [encoding.vector])
         matters = softmax(encoding.vector @ p.matter_weights + p.matter_bias)
+        background = self.background
+        weighed = tuple({gram: background.idf(gram) for gram in sorted(grams(text, n))} for n in (1, 2, 3))
+        rare = (
+            frozenset(gram for gram in weighed[1] if background.counts.get(gram, 0) <= _RARE),
+            frozenset(gram for gram in weighed[2] if gram not in background.counts),
+        )
         return Profile(
             document, encoding, self._mentions(document), tokens[kept].astype(np.float32), weights[kept],
-            sentences, matters.astype(np.float64),
+            sentences, matters.astype(np.float64), weighed, rare,
         )  # fmt: skip
 
 
@@ -164,7 +174,7 @@ def features(a: Profile, b: Profile, background: Background) -> dict[str, float]
     found = {
         **_meaning(a, b),
         **_wording(a, b, background),
-        **_rare(a, b, background),
+        **_rare(a, b),
         **_named(a.mentions, b.mentions),
         **_counted(a, b),
         **_stance(a, b),
@@ -199,7 +209,7 @@ def _meaning(a: Profile, b: Profile) -> dict[str, float]:
     best = tokens.max(axis=1), tokens.max(axis=0)
     covered = [float(s @ p.weights / p.weights.sum()) for s, p in zip(best, (a, b), strict=True)]
     bare = [float((s < _UNMATCHED) @ p.weights / p.weights.sum()) for s, p in zip(best, (a, b), strict=True)]
-    worst = [float(np.sort(s[p.weights >= np.median(p.weights)])[:3].mean()) for s, p in zip(best, (a, b), strict=True)]
+    worst = [float(np.sort(s[p.heaviest])[:3].mean()) for s, p in zip(best, (a, b), strict=True)]
     sentences = a.sentences @ b.sentences.T
     rows, columns = sentences.max(axis=1), sentences.max(axis=0)
     return {
@@ -223,7 +233,8 @@ def _wording(a: Profile, b: Profile, background: Background) -> dict[str, float]
     """Characters and words in common, weighted by rarity: share of the lighter text, of the heavier, and sum."""
     found: dict[str, float] = {}
     for n, (x, y) in enumerate(zip(a.grams, b.grams, strict=True), 1):
-        shared, both = background.weight(x & y), (background.weight(x) + 1e-6, background.weight(y) + 1e-6)
+        fewer, more = sorted((x, y), key=len)
+        shared, both = sum(fewer[g] for g in fewer if g in more), (a.gram_weights[n - 1], b.gram_weights[n - 1])
         found |= {f"grams{n}_of_lighter": shared / min(both), f"grams{n}_of_heavier": shared / max(both)}
         found[f"grams{n}_shared"] = shared
     words = a.words & b.words
@@ -233,10 +244,9 @@ def _wording(a: Profile, b: Profile, background: Background) -> dict[str, float]
     return found
 
 
-def _rare(a: Profile, b: Profile, background: Background) -> dict[str, float]:
+def _rare(a: Profile, b: Profile) -> dict[str, float]:
     """Pairs and triples that hardly any text has, such as names: shared by both?"""
-    a2, b2 = ({g for g in p.grams[1] if background.counts.get(g, 0) <= _RARE} for p in (a, b))
-    a3, b3 = ({g for g in p.grams[2] if g not in background.counts} for p in (a, b))
+    (a2, a3), (b2, b3) = a.rare, b.rare
     return {
         "rare_pairs": float(len(a2 & b2)), "rare_pairs_share": _share(a2 & b2, a2, b2),
         "rare_pairs_fewer": float(min(len(a2), len(b2))),
@@ -254,11 +264,14 @@ def _named(a: Mentions, b: Mentions) -> dict[str, float]:
     ends = [s for s in a.names if s in b.names]
     met = sum(bool(a.names[s].keys() & b.names[s].keys()) for s in ends)
     stems = a.stems & b.stems
-    district = any(same_name(x, y) for x in a.districts for y in b.districts)
+    district = any_same(a.districts, b.districts)
+    objects = any_same(a.objects, b.objects)
     return {
         "places_both": float(all(places)), "places_met": float(any(places[0])), "places_missed": float(min(missed)),
         "places_share": sum(sum(p) / len(p) if p else -0.1 for p in places),
         "district_met": float(district), "district_clash": float(bool(a.districts and b.districts) and not district),
+        "objects_met": float(objects), "objects_clash": float(bool(a.objects and b.objects) and not objects),
+        "objects_share": _share(a.objects.keys() & b.objects.keys(), a.objects, b.objects),
         "names_met": float(met), "names_clash": float(len(ends) - met), "stems": float(len(stems)),
         "stems_share": _share(stems, a.stems, b.stems), "stems_fewer": float(min(len(a.stems), len(b.stems), 4)),
         "stems_missed": float(min(len(a.stems - b.stems), len(b.stems - a.stems))),
@@ -315,29 +328,32 @@ class PairModel:
     """Grades pairs of texts. Stateless after construction."""
 
     def __init__(self, profiler: Profiler, parameters: Parameters, names: Sequence[str], name: str) -> None:
-        self.profile = profiler
+        self._profiler = profiler
         self.parameters = parameters
         self.features = tuple(names)
         self.name = name
 
-    def compare(self, a: Document, a_encoding: Encoding, b: Document, b_encoding: Encoding) -> Comparison:
+    def profile(self, document: Document, encoding: Encoding) -> Profile:
+        """What is compared of a text: made once, it serves every comparison."""
+        return self._profiler(document, encoding)
+
+    def compare(self, a: Profile, b: Profile) -> Comparison:
         """The grade of two texts. Identical texts are always duplicates; the two sides may be swapped."""
-        x, y = self.profile(a, a_encoding), self.profile(b, b_encoding)
-        if x.text == y.text:
-            return Comparison("duplicate", 1.0, 0.0, 0.0, (), matching_sentences(a, a_encoding, b, b_encoding))
-        p = self.probabilities([(x, y)])[0]
+        p = self.probabilities([(a, b)])[0]
         relation = RELATIONS[int(p.argmax())]
         found: tuple[Conflict, ...] = ()
         if relation == "related":
-            found = conflicts(a, x.mentions, b, y.mentions)
-        shared = () if relation == "unrelated" else matching_sentences(a, a_encoding, b, b_encoding)
+            found = conflicts(a.document, a.mentions, b.document, b.mentions)
+        shared = () if relation == "unrelated" else matching_sentences(a.document, a.encoding, b.document, b.encoding)
         return Comparison(relation, float(p[0]), float(p[1]), float(p[2]), found, shared)
 
     def probabilities(self, pairs: Sequence[tuple[Profile, Profile]]) -> Array:
-        """float64 (n, 3): P(duplicate), P(related), P(unrelated), rows summing to 1."""
-        x = matrix(pairs, self.features, self.profile.background)
+        """float64 (n, 3): P(duplicate), P(related), P(unrelated), rows summing to 1; identical texts (1, 0, 0)."""
         p = self.parameters
-        return np.asarray(softmax((x - p.centre) / p.scale @ p.weights + p.bias, axis=1), dtype=np.float64)
+        x = matrix(pairs, self.features, self._profiler.background)
+        found = np.asarray(softmax((x - p.centre) / p.scale @ p.weights + p.bias, axis=1), dtype=np.float64)
+        found[[a.text == b.text for a, b in pairs]] = np.eye(len(RELATIONS))[0]
+        return found
 
 
 def matrix(pairs: Sequence[tuple[Profile, Profile]], names: Sequence[str], background: Background) -> Array:

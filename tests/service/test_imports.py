@@ -153,6 +153,11 @@ def test_a_portion_of_one_who_lost_the_lease_leaves_nothing(
         jobs.load(number, "slow")
     jobs.end(number, "slow", "failed", error="x")
     assert jobs.get(number).state == "running"
+    with store.writing() as connection:
+        jobs.advance(connection, number, "quick", 0, [(1, "new")])
+    with pytest.raises(imports_module._Lost), store.writing() as connection:
+        jobs.advance(connection, number, "quick", 0, [(1, "new")])  # the same portion again
+    assert jobs.get(number).new == 1
 
 
 def test_two_runners_never_share_a_job(settings: Settings, jobs: Imports, models: Models, store: Store) -> None:
