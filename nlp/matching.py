@@ -1,10 +1,10 @@
 """Grades two texts: duplicate, related or unrelated, with conflicts and with the sentences that say why.
 
 Cosine alone cannot tell: civic texts share templates, and the same complaint about two estates reads more alike than
-two neighbours' words about one. So the grade comes from a linear model (multinomial logistic regression) over some
-seventy symmetric features of two profiles: likeness of meaning at the levels of text, sentence and token (the last
-weighted by rarity, after BERTScore, Zhang et al. 2020), shared and unshared rare characters, agreement of the
-matters, and mentions that meet or clash. A linear model can be taken apart: what moved a grade is a sum of features.
+two neighbours' words about one. So the grade comes from some seventy symmetric features of two profiles: likeness of
+meaning at the levels of text, sentence and token (the last weighted by rarity, after BERTScore, Zhang et al. 2020),
+shared and unshared rare characters, agreement of the matters, and mentions that meet or clash. nlp/grading.py
+makes a grade of them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from nlp.artefact import load_artefact
-from nlp.contracts import Comparison, Conflict, Encoding, FloatArray, Relation
+from nlp.contracts import Comparison, Conflict, Encoding, FloatArray
 from nlp.document import Document
 from nlp.errors import ArtefactMismatch
+from nlp.grading import RELATIONS, Array, Grading, Trees
 from nlp.mentions import Found, MentionFinder, Mentions, any_same, conflicts, opposed, same_name
 from nlp.similar import MAX_SENTENCES, matching_sentences
 
 TASK = "pairs"
-RELATIONS: tuple[Relation, ...] = ("duplicate", "related", "unrelated")
 MENTIONS = Path("matching") / "matching.tsv"
 _WORD = regex.compile(r"[\u4e00-\u9fff]{2,}")
 _BREAK = regex.compile(r"[\W_]+")
@@ -46,8 +46,6 @@ _UNMATCHED = 0.45
 _MAX_TOKENS = 1500
 # Character groups in so few background texts are as good as names.
 _RARE = 2
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -121,42 +119,38 @@ class Profile:
         return len(_REFUSAL.findall(self.text))
 
 
-@dataclass(frozen=True)
-class Parameters:
-    """The fitted numbers. F features, d encoder dimensions, K matters.
+class Profiler:
+    """Makes Profiles. Stateless after construction.
 
-    weights (F, 3), bias (3,) on standardised features; centre, scale (F,); token_mean (d,);
-    matter_weights (d, K), matter_bias (K,): a linear reading of the base vector as matters.
+    token_mean: float32 (d,), the mean token state; matter_weights (d, K), matter_bias (K,): a linear reading of the
+    base vector as matters.
     """
 
-    weights: Array
-    bias: Array
-    centre: Array
-    scale: Array
-    token_mean: FloatArray
-    matter_weights: FloatArray
-    matter_bias: FloatArray
-
-
-class Profiler:
-    """Makes Profiles. Stateless after construction."""
-
-    def __init__(self, mentions: MentionFinder, background: Background, parameters: Parameters) -> None:
+    def __init__(
+        self,
+        mentions: MentionFinder,
+        background: Background,
+        token_mean: FloatArray,
+        matter_weights: FloatArray,
+        matter_bias: FloatArray,
+    ) -> None:
         self.background = background
+        self.token_mean = token_mean
+        self.matter_weights = matter_weights
+        self.matter_bias = matter_bias
         self._mentions = mentions
-        self._parameters = parameters
 
     def __call__(self, document: Document, encoding: Encoding) -> Profile:
         """The profile of a document and its encoding."""
-        p, text = self._parameters, document.normalised.text
-        centred = encoding.tokens - p.token_mean
+        text = document.normalised.text
+        centred = encoding.tokens - self.token_mean
         tokens = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
         idf = [self.background.idf(c) for c in text]
         weights = np.array([float(np.mean(idf[a:b])) if b > a else 0.0 for a, b in encoding.spans]) + 1e-6
         kept = np.sort(np.argsort(-weights, kind="stable")[:_MAX_TOKENS])
         longest = sorted(sorted(document.sentences, key=lambda s: s[0] - s[1])[:MAX_SENTENCES])
         sentences = np.stack([encoding.pool(a, b) for a, b in longest] or [encoding.vector])
-        matters = softmax(encoding.vector @ p.matter_weights + p.matter_bias)
+        matters = softmax(encoding.vector @ self.matter_weights + self.matter_bias)
         background = self.background
         weighed = tuple({gram: background.idf(gram) for gram in sorted(grams(text, n))} for n in (1, 2, 3))
         rare = (
@@ -327,15 +321,15 @@ def _met_and_clashing(a: Mapping[str, Found], b: Mapping[str, Found]) -> tuple[f
 class PairModel:
     """Grades pairs of texts. Stateless after construction."""
 
-    def __init__(self, profiler: Profiler, parameters: Parameters, names: Sequence[str], name: str) -> None:
-        self._profiler = profiler
-        self.parameters = parameters
+    def __init__(self, profiler: Profiler, grading: Grading, names: Sequence[str], name: str) -> None:
+        self.profiler = profiler
+        self.grading = grading
         self.features = tuple(names)
         self.name = name
 
     def profile(self, document: Document, encoding: Encoding) -> Profile:
         """What is compared of a text: made once, it serves every comparison."""
-        return self._profiler(document, encoding)
+        return self.profiler(document, encoding)
 
     def compare(self, a: Profile, b: Profile) -> Comparison:
         """The grade of two texts. Identical texts are always duplicates; the two sides may be swapped."""
@@ -349,9 +343,7 @@ class PairModel:
 
     def probabilities(self, pairs: Sequence[tuple[Profile, Profile]]) -> Array:
         """float64 (n, 3): P(duplicate), P(related), P(unrelated), rows summing to 1; identical texts (1, 0, 0)."""
-        p = self.parameters
-        x = matrix(pairs, self.features, self._profiler.background)
-        found = np.asarray(softmax((x - p.centre) / p.scale @ p.weights + p.bias, axis=1), dtype=np.float64)
+        found = self.grading.probabilities(matrix(pairs, self.features, self.profiler.background))
         found[[a.text == b.text for a, b in pairs]] = np.eye(len(RELATIONS))[0]
         return found
 
@@ -373,9 +365,10 @@ def load_pair_model(path: Path, corpora: Path, encoder_id: str) -> PairModel:
     w = artefact.weights
     counts = dict(zip(artefact.vocabulary, w["counts"].tolist(), strict=True))
     background = Background(counts, int(artefact.meta["background_texts"]))
-    parameters = Parameters(
-        w["weights"], w["bias"], w["centre"], w["scale"], w["token_mean"].astype(np.float32),
+    trees = Trees(**{name: w[f"trees:{name}"] for name in Trees.__dataclass_fields__})
+    grading = Grading(w["weights"], w["bias"], w["centre"], w["scale"], trees)
+    profiler = Profiler(
+        MentionFinder(corpora / MENTIONS, counts), background, w["token_mean"].astype(np.float32),
         w["matter_weights"].astype(np.float32), w["matter_bias"].astype(np.float32),
     )  # fmt: skip
-    profiler = Profiler(MentionFinder(corpora / MENTIONS, counts), background, parameters)
-    return PairModel(profiler, parameters, artefact.meta["features"], artefact.name)
+    return PairModel(profiler, grading, artefact.meta["features"], artefact.name)

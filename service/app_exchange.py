@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from nlp.errors import InputError
 from service import exports, intake, schemas_exchange
+from service.access import acting
 from service.archives import plain_name
 from service.columns import read_mapping
 from service.documents import Split
@@ -77,14 +78,15 @@ def preview(request: Request, upload: Annotated[Upload, Depends()]) -> JSONRespo
 def start_import(
     request: Request,
     upload: Annotated[Upload, Depends()],
-    actor: Annotated[str, Form(description="经办人")] = "import",
+    actor: Annotated[str | None, Form(description="经办人；使用密钥时可不填")] = None,
     dry_run: Annotated[bool, Form(description="只报告会怎样，同预览")] = False,
 ) -> JSONResponse:
     """在后台导入；返回编号，按它查进度。服务重启后接着做，不丢不重。"""
     if dry_run:
         return _report(request, upload)
     own = (upload.name, upload.content, upload.mapping, upload.source, upload.split)
-    job = _jobs(request).submit(*own, actor)
+    unnamed = request.state.caller.key is None and actor is None
+    job = _jobs(request).submit(*own, "import" if unnamed else acting(request, actor))
     request.app.state.runner.wake()
     return JSONResponse(asdict(job), 202, {"Location": f"/v1/imports/{job.id}"})
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import jinja2
 
-from nlp.pii import find_pii
 from service import render
 from service.dates import CHINA
 from service.duplicates import CaseView
@@ -69,10 +68,7 @@ def _member(material: dict[str, Any]) -> dict[str, Any]:
 
 
 def _step(event: dict[str, Any]) -> dict[str, Any]:
-    """Who, when and why. The reason was written by staff, who may have copied a telephone number into it."""
-    reason = event["detail"]["reason"]
-    spans = [{"field": "text", "start": start, "end": end} for start, end, _ in find_pii(reason)]
-    reason = _cut(render.masked(reason, "text", spans), _REASON)
+    reason = _cut(event["detail"]["reason"], _REASON)
     whole = event["detail"].get("whole", True)
     return {"actor": _cut(event["actor"], 20), "date": _day(event["at"]), "reason": reason, "whole": whole}
 

@@ -51,7 +51,7 @@ def _in_child(work: Callable[[], Any]) -> int:
     """Exit code of a forked process that does ``work``: the models are loaded already."""
     child = multiprocessing.get_context("fork").Process(target=work)
     child.start()
-    child.join(120)
+    child.join(600)
     assert child.exitcode is not None
     return child.exitcode
 
