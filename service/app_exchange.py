@@ -19,6 +19,7 @@ from service.columns import read_mapping
 from service.documents import Split
 from service.imports import Imports
 from service.search import read_filters
+from service.steps import State
 
 router = APIRouter(prefix="/v1")
 _CHUNK = 64 * 1024
@@ -153,14 +154,14 @@ def export(
     received_from: Annotated[str | None, Query(max_length=100, description="收到时间不早于")] = None,
     received_to: Annotated[str | None, Query(max_length=100, description="收到时间不晚于，只给日期时含当天")] = None,
     in_case: Annotated[bool | None, Query(description="true 只要在有效并案中的，false 只要不在的")] = None,
-    state: Annotated[exports.State | None, Query(description="只要这个状态")] = None,
+    state: Annotated[State | None, Query(description="只要这个状态")] = None,
 ) -> Response:
     """导出材料或台账；个人信息已遮盖。"""
     asked = {"theme": theme, "matter": matter, "district": district, "source": source,
              "received_from": received_from, "received_to": received_to, "in_case": in_case}  # fmt: skip
     store, taxonomy = request.app.state.store, request.app.state.engine.models.taxonomy
     filters = read_filters(asked, taxonomy)
-    content = exports.table(store, filters, state, taxonomy, exports.standings(store), ledger=ledger)
+    content = exports.table(store, filters, state, taxonomy, request.app.state.lifecycle.standing, ledger=ledger)
     target: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOLED)  # noqa: SIM115  (closed when it has been sent)
     exports.write(target, format, content)
     headers = _attachment(f"{content.title}.{format}")

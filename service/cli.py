@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from nlp.errors import InputError, MinshengError
-from service import cli_exchange, render
+from service import cli_exchange, cli_lifecycle, render
 from service.cli_cases import cases_app
 from service.cli_exchange import SomeFailed
 from service.cli_keys import keys_app
@@ -44,6 +44,7 @@ app.add_typer(cases_app, name="cases")
 app.add_typer(keys_app, name="keys")
 app.command("import")(cli_exchange.import_)
 app.command("export")(cli_exchange.export)
+cli_lifecycle.install(app)
 
 _BATCH = 32
 _LOOPBACK_BINDS = {"127.0.0.1", "localhost", "::1"}
@@ -189,12 +190,14 @@ def similar(
 
 @app.command()
 def reindex() -> None:
-    """为缺少向量（换编码器之后）或检索用词（旧版登记）的材料补算。"""
+    """为缺少向量（换编码器之后）或检索用词（旧版登记）的材料补算，并由经过重建办理状态。"""
     from service.engine import lacking  # noqa: PLC0415  (loads the models' libraries)
     from service.engine import reindex as reindex_all  # noqa: PLC0415
+    from service.lifecycle import Lifecycle  # noqa: PLC0415
 
     settings = read_settings()
     with open_engine(settings) as engine, open_store(settings) as store, progress_bar() as progress:
+        Lifecycle(store).rebuild()
         encoder_id = engine.models.encoder.encoder_id
         total = sum(map(len, lacking(store, encoder_id)))
         task = progress.add_task("重新分析", total=total)

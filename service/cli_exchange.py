@@ -15,10 +15,12 @@ from service import intake, render
 from service.cli_models import open_engine, open_store, print_json, progress_bar, read_settings, require_index
 from service.columns import read_mapping
 from service.documents import Split
-from service.exports import Format, State, standings, table, write
+from service.exports import Format, table, write
 from service.intake import Reading, Rejected
+from service.lifecycle import Lifecycle
 from service.search import read_filters
 from service.settings import Settings
+from service.steps import State
 
 _BATCH = 32
 
@@ -108,7 +110,7 @@ def export(
     taxonomy = load_taxonomy(settings.corpora / "taxonomy" / "taxonomy.toml")
     filters = read_filters(conditions, taxonomy)
     with open_store(settings) as store:
-        content = table(store, filters, state, taxonomy, standings(store), ledger=ledger)
+        content = table(store, filters, state, taxonomy, Lifecycle(store).standing, ledger=ledger)
         if out == "-":
             write(sys.stdout.buffer, format, content)
         else:

@@ -6,7 +6,6 @@ XLSX, CSV and JSON Lines; no cell of either table format is taken for a formula.
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,13 +19,13 @@ from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
 
-from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
 from service import render
 from service.cases import Cases
 from service.dates import CHINA
 from service.intake import guarded
 from service.search import Filters, matching
+from service.steps import Standing, State
 from service.store import Store, Stored
 
 Format = Literal["jsonl", "csv", "xlsx"]
@@ -34,7 +33,6 @@ MEDIA_TYPES: dict[Format, str] = {
     "jsonl": "application/x-ndjson", "csv": "text/csv; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }  # fmt: skip
-State = Literal["待审核", "已退回", "留存", "已转办", "办理中", "已办结", "已回访", "已归档", "已撤回"]
 # The columns of the ledger, in order, and their widths in characters.
 LEDGER = {
     "编号": 12, "收到日期": 12, "来源": 10, "反映人/单位": 14, "界别": 10, "联系电话": 14, "标题": 30, "摘要": 50,
@@ -49,8 +47,6 @@ _HEADER_FILL = PatternFill("solid", fgColor="D9E2F3")
 _THIN = Side(style="thin", color="999999")
 
 
-# Numbers → how each stands: ``service.lifecycle.Standing``, all but its state None or empty where not known.
-Standing = Any
 Standings = Callable[[Sequence[int]], Mapping[int, Standing]]
 
 
@@ -63,22 +59,10 @@ class Table:
     rows: Iterable[Mapping[str, Any]]
 
 
-def standings(store: Store) -> Standings | None:
-    """How submissions stand, where the life cycle is part of this installation; None where it is not."""
-    try:
-        lifecycle = importlib.import_module("service.lifecycle")
-    except ModuleNotFoundError:
-        return None
-    standing: Standings = lifecycle.Lifecycle(store).standing
-    return standing
-
-
 def table(
-    store: Store, filters: Filters, state: State | None, taxonomy: Taxonomy, standing: Standings | None, *, ledger: bool
+    store: Store, filters: Filters, state: State | None, taxonomy: Taxonomy, standing: Standings, *, ledger: bool
 ) -> Table:
-    """The submissions that pass, as plain columns or as the ledger; raises InputError where state cannot be asked."""
-    if state is not None and standing is None:
-        raise InputError("invalid_value", "state", "尚未启用办理流程，不能按状态筛选")
+    """The submissions that pass, as plain columns or as the ledger."""
     pages = _pages(store, filters, state, standing)
     if not ledger:
         rows = (render.stored(item) for page, _ in pages for item in page)
@@ -89,12 +73,12 @@ def table(
 
 
 def _pages(
-    store: Store, filters: Filters, state: State | None, standing: Standings | None
+    store: Store, filters: Filters, state: State | None, standing: Standings
 ) -> Iterator[tuple[list[Stored], Mapping[int, Standing]]]:
     numbers = [int(number) for number in matching(store, filters)]
     for start in range(0, len(numbers), _PAGE):
         some = numbers[start : start + _PAGE]
-        stands = standing(some) if standing is not None else {}
+        stands = standing(some)
         if state is not None:
             some = [number for number in some if number in stands and stands[number].state == state]
         yield store.get_many(some), stands

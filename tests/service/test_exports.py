@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,12 +10,12 @@ import pytest
 from fastapi.testclient import TestClient
 from openpyxl import load_workbook
 
-from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
 from service import exports
 from service.cases import Cases
-from service.exports import LEDGER, standings, table, write
+from service.exports import LEDGER, table, write
 from service.search import Filters
+from service.steps import Standing
 from service.store import Analysis, Store, Submission, Submitter
 from tests.service.test_store import ENCODER, analysis
 
@@ -24,23 +23,6 @@ COLUMNS = (
     "编号 收到日期 来源 反映人/单位 界别 联系电话 标题 摘要 主题 诉求类型 区（市、县） 并案编号 主办 协办 转办日期 办理时限 状态 办理结果 "
     "采用情况/期号 批示 满意度 经办人 审核人 备注"
 ).split()
-
-
-@dataclass(frozen=True)
-class Standing:
-    state: str
-    number: str | None = None
-    lead_unit: str | None = None
-    support_units: tuple[str, ...] = ()
-    routed_at: str | None = None
-    due: str | None = None
-    result: str | None = None
-    adoption: str | None = None
-    instruction: str | None = None
-    satisfaction: str | None = None
-    handler: str | None = None
-    reviewer: str | None = None
-    note: str | None = None
 
 
 def _analysis(**result: Any) -> Analysis:
@@ -68,14 +50,20 @@ def filled(store: Store) -> Store:
 
 
 def _rows(store: Store, taxonomy: Taxonomy, **asked: Any) -> list[Any]:
-    options: dict[str, Any] = {"state": None, "standing": None, "ledger": True, **asked}
+    options: dict[str, Any] = {"state": None, "standing": _unknown, "ledger": True, **asked}
     filters = options.pop("filters", Filters())
     return list(table(store, filters, options["state"], taxonomy, options["standing"], ledger=options["ledger"]).rows)
 
 
+def _unknown(numbers: Any) -> dict[int, Standing]:
+    return {}
+
+
 def _standing(numbers: Any) -> dict[int, Standing]:
     known = {
-        1: Standing("办理中", "2024-001", "市住建局", ("云岩区政府", "市城管局"), "2024-05-07T10:00:00+08:00", "2024-05-22", handler="王芳"),
+        1: Standing(
+            "办理中", "2024-001", None, "市住建局", ("云岩区政府", "市城管局"), "2024-05-07T10:00:00+08:00", "2024-05-22", handler="王芳"
+        ),
         2: Standing("待审核"),
     }  # fmt: skip
     return {n: known[n] for n in numbers if n in known}
@@ -108,14 +96,12 @@ def test_the_ledger_with_the_life_cycle(filled: Store, taxonomy: Taxonomy) -> No
     assert [r["编号"] for r in _rows(filled, taxonomy, standing=_standing, state="办理中")] == ["2024-001"]
 
 
-def test_filters_and_the_state_that_cannot_be_asked(filled: Store, taxonomy: Taxonomy) -> None:
+def test_the_filters_of_a_search(filled: Store, taxonomy: Taxonomy) -> None:
     assert [r["external_id"] for r in _rows(filled, taxonomy, ledger=False, filters=Filters(source="会议"))] == [
         "WO-2",
         "WO-3",
     ]
     assert [r["编号"] for r in _rows(filled, taxonomy, filters=Filters(theme="ecology", in_case=True))] == ["WO-3"]
-    with pytest.raises(InputError, match="^state：尚未启用办理流程，不能按状态筛选"):
-        _rows(filled, taxonomy, state="办理中")
 
 
 def test_the_workbook_looks_like_a_ledger(filled: Store, taxonomy: Taxonomy) -> None:
@@ -135,7 +121,7 @@ def test_the_workbook_looks_like_a_ledger(filled: Store, taxonomy: Taxonomy) -> 
 
 def test_csv_and_json_lines(filled: Store, taxonomy: Taxonomy) -> None:
     target = io.BytesIO()
-    write(target, "csv", table(filled, Filters(), None, taxonomy, None, ledger=True))
+    write(target, "csv", table(filled, Filters(), None, taxonomy, _unknown, ledger=True))
     text = target.getvalue().decode()
     assert text.startswith("\ufeff编号,")
     rows = list(csv.DictReader(io.StringIO(text.lstrip("\ufeff"))))
@@ -145,7 +131,7 @@ def test_csv_and_json_lines(filled: Store, taxonomy: Taxonomy) -> None:
         ("'+井盖", "2024-05-08"),
     ]
     lines = io.BytesIO()
-    write(lines, "jsonl", table(filled, Filters(), None, taxonomy, None, ledger=True))
+    write(lines, "jsonl", table(filled, Filters(), None, taxonomy, _unknown, ledger=True))
     assert json.loads(lines.getvalue().splitlines()[0])["收到日期"] == "2024-05-07"
 
 
@@ -160,26 +146,6 @@ def test_more_than_a_page_is_exported_in_order(
     monkeypatch.setattr(exports, "_PAGE", 2)
     store.add([(Submission("s", str(n), "路灯"), analysis()) for n in range(5)], ENCODER, "t")
     assert [r["external_id"] for r in _rows(store, taxonomy, ledger=False)] == list("01234")
-
-
-def test_standings_come_from_the_life_cycle_where_there_is_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> Any:
-        raise ModuleNotFoundError(name)
-
-    class Module:
-        class Lifecycle:
-            def __init__(self, store: Store) -> None:
-                self.store = store
-
-            def standing(self, numbers: Any) -> Any:
-                return self.store
-
-    monkeypatch.setattr(exports.importlib, "import_module", missing)
-    assert standings(store) is None
-    monkeypatch.setattr(exports.importlib, "import_module", lambda name: Module)
-    found = standings(store)
-    assert found is not None
-    assert found([]) is store
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv", "xlsx"])
