@@ -70,8 +70,8 @@ def _at_least(labels: Labels) -> Labels:
 
 def leiden(space: Space, seed: int) -> Labels:
     """Leiden on the mutual nearest-neighbour graph of the same similarity (GPL-3.0)."""
-    import igraph
-    import leidenalg
+    import igraph  # noqa: PLC0415  (not a dependency)
+    import leidenalg  # noqa: PLC0415
 
     near = space.similarities(space.all, space.all)
     np.fill_diagonal(near, -1)
@@ -91,9 +91,12 @@ def others(space: Space) -> dict[str, Callable[[int], Labels]]:
     distances = np.maximum(1 - space.similarities(space.all, space.all), 0)
     np.fill_diagonal(distances, 0)
     found: dict[str, Callable[[int], Labels]] = {
-        "HDBSCAN on 15 components": lambda seed: HDBSCAN(min_cluster_size=4, min_samples=2, copy=True).fit_predict(
-            PCA(15, random_state=seed).fit_transform(space.all.dense)
-        ),
+        "HDBSCAN, leaves": lambda _: HDBSCAN(
+            min_cluster_size=MIN_SIZE, min_samples=1, metric="precomputed", cluster_selection_method="leaf", copy=True
+        ).fit_predict(distances),
+        "HDBSCAN, excess of mass": lambda _: HDBSCAN(
+            min_cluster_size=MIN_SIZE, min_samples=1, metric="precomputed", copy=True
+        ).fit_predict(distances),
         "k-means, 150": lambda seed: _at_least(
             KMeans(150, n_init=3, random_state=seed).fit_predict(
                 PCA(50, random_state=seed).fit_transform(space.all.dense)
@@ -106,7 +109,7 @@ def others(space: Space) -> dict[str, Callable[[int], Labels]]:
         ),
     }
     try:
-        import leidenalg  # noqa: F401
+        import leidenalg  # noqa: F401, PLC0415
     except ImportError:
         return found
     return found | {"Leiden on mutual neighbours": lambda seed: leiden(space, seed)}

@@ -1,8 +1,9 @@
 """Topics: texts grouped by matter of fact, on two levels, so that a group stays itself when others arrive.
 
-Two texts are as near as two views of them say together: the encoder's vectors and their words (TF-IDF). Groups are made by average linkage (Sokal & Michener 1958): deterministic, no seed, and a text belongs to a
-group when it is near *on average* to all of it. Because the similarity is an inner product, that average is one
-product with the group's mean, and the same rule lets later arrivals in: groups never have to be made again.
+Two texts are as near as two views of them say together: the encoder's vectors and their words (TF-IDF). Groups are
+made by average linkage (Sokal & Michener 1958): deterministic, no seed, and a text belongs to a group when it is near
+*on average* to all of it. Because the similarity is an inner product, that average is one product with the group's
+mean, and the same rule lets later arrivals in: groups never have to be made again.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
-from service import app_cases, problems, render, schemas
+from service import app_cases, app_topics, problems, render, schemas
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
 from service.duplicates import Duplicates, Received
@@ -29,6 +29,7 @@ from service.intake import FIELDS, Row, to_submission
 from service.search import advice, read_filters
 from service.settings import Settings
 from service.store import Store, Submission
+from service.topics import Topics
 
 PAGES = Path(__file__).parent / "pages"
 # A self-check older than this says nothing about now.
@@ -82,9 +83,11 @@ def create_app(settings: Settings, models: Models, store: Store) -> FastAPI:
     )
     app.state.settings, app.state.engine, app.state.store, app.state.metrics = settings, engine, store, Metrics()
     app.state.duplicates = Duplicates(engine, store)
+    app.state.topics = Topics(engine, store)
     problems.install(app)
     app.include_router(router)
-    app.include_router(app_cases.router, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
+    for part in (app_cases.router, app_topics.router):
+        app.include_router(part, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
     app.include_router(system)
     app.mount("/", StaticFiles(directory=PAGES, html=True), name="pages")
     app.middleware("http")(_measure)

@@ -28,7 +28,7 @@ PARTS: Mapping[PartName, tuple[str, float]] = {
 }
 _CLOSED = frozenset({"已办结", "已回访", "已归档"})
 _MIN_KNOWN = 3
-# A topic of fewer distinct submitters is no ground for a study.
+# A topic that fewer distinct submitters raised lately is no ground for a study.
 MIN_VOICES = 5
 # Themes with fewer submissions than this share of an even spread are thin.
 THIN = 0.25
@@ -37,7 +37,7 @@ _FULL_RATIO = 8.0
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a score: ``value`` in [0, 1], None where nothing is known; ``note``: what it stands on, in Chinese."""
+    """One part of a score: ``value`` in [0, 1], None where nothing is known; ``note`` says what it stands on."""
 
     name: PartName
     label: str
@@ -82,11 +82,11 @@ class Selection:
 def select(topics: Topics, as_of: str | None = None, limit: int = 10) -> Selection:
     """Score every topic that is neither dismissed nor too small."""
     found = overview(topics, as_of)
-    views = [t for t in found.topics if t.level == "concrete" and t.state == "open" and t.voices >= MIN_VOICES]
+    views = [t for t in found.topics if t.level == "concrete" and t.state == "open" and t.lately >= MIN_VOICES]
     research = matches(topics, views, "research")
     tasks = matches(topics, views, "priority", found.as_of)
     known = topics.standings([number for view in views for number in view.members])
-    largest = max((view.voices for view in views), default=0)
+    largest = max((view.lately for view in views), default=0)
     widest = max((len(view.districts) for view in views), default=0)
     works = {"research": len(works_of(topics, "research")), "priority": len(works_of(topics, "priority", found.as_of))}
     scored = [_candidate(v, largest, widest, known, research[v.id], tasks[v.id], works) for v in views]
@@ -102,13 +102,13 @@ def _candidate(
 ) -> Candidate:  # fmt: skip
     here = {number: known[number] for number in view.members if number in known}
     values: dict[PartName, tuple[float | None, str]] = {
-        "volume": (log(1 + view.voices) / log(1 + largest), f"反映人 {view.voices} 人，{view.size} 件"),
+        "volume": (log(1 + view.lately) / log(1 + largest), f"近 13 个月反映人 {view.lately} 人，历来 {view.size} 件"),
         "rise": _rise(view),
         "breadth": (len(view.districts) / widest, f"涉及 {len(view.districts)} 个区县") if view.districts
         else (None, "材料没有区县"),
         "unresolved": _share(here, lambda s: s.state not in _CLOSED, "未办结"),
         "dissatisfied": _share({n: s for n, s in here.items() if s.satisfaction}, _poor, "不满意"),
-        "unadopted": _share({n: s for n, s in here.items() if s.adoption}, lambda s: "未" in (s.adoption or ""), "未采用"),
+        "unadopted": _share({n: s for n, s in here.items() if s.adoption}, _unadopted, "未采用"),
         "priority": _priority(priorities, works.get("priority", 0)),
         "novelty": _novelty(studied, works.get("research", 0)),
     }  # fmt: skip
@@ -121,12 +121,12 @@ def _candidate(
 def _rise(view: TopicView) -> tuple[float | None, str]:
     trend = view.trend
     if trend.ratio is None or trend.q is None:
-        return None, "样本不足，看不出升降"
+        return 0.0, "样本不足，看不出升降，不加分"
     counted = f"近 {view.window_days} 天 {view.recent} 人，此前 {view.before} 人"
     if trend.verdict == "rising":
         value = 0.5 + 0.5 * min(1.0, log(trend.ratio) / log(_FULL_RATIO))
         return value, f"{counted}，占比为此前的 {trend.ratio:.1f} 倍，超出偶然（q={trend.q:.3f}）"
-    return (0.0, f"{counted}，下降") if trend.verdict == "falling" else (0.25, f"{counted}，升降未超出偶然")
+    return 0.0, f"{counted}，{'下降' if trend.verdict == 'falling' else '升降未超出偶然'}，不加分"
 
 
 def _share(known: Mapping[int, Standing], wanted: Callable[[Standing], bool], what: str) -> tuple[float | None, str]:
@@ -134,6 +134,10 @@ def _share(known: Mapping[int, Standing], wanted: Callable[[Standing], bool], wh
         return None, "没有足够的办理记录"
     count = sum(map(wanted, known.values()))
     return count / len(known), f"有记录的 {len(known)} 件中 {count} 件{what}"
+
+
+def _unadopted(standing: Standing) -> bool:
+    return "未" in (standing.adoption or "")
 
 
 def _poor(standing: Standing) -> bool:
@@ -159,7 +163,7 @@ def _novelty(found: Sequence[Match], research: int) -> tuple[float | None, str]:
 
 def _reason(view: TopicView, parts: Sequence[Part], studied: Sequence[Match], priorities: Sequence[Match]) -> str:
     """One sentence a superior can read."""
-    said = [f"“{view.name}”有 {view.voices} 人反映"]
+    said = [f"“{view.name}”近 13 个月有 {view.lately} 人反映"]
     if view.trend.verdict == "rising":
         said.append(f"近 {view.window_days} 天明显上升（{view.recent} 人）")
     elif view.trend.verdict == "too_few":

@@ -219,20 +219,14 @@ def export(
             with _output(out, "utf-8-sig") as stream:  # Excel takes a file without the mark for GBK
                 writer = csv.writer(stream)
                 writer.writerow(render.COLUMNS)
-                writer.writerows([_cell(row[name]) for name in render.COLUMNS] for row in rows)
+                writer.writerows([render.plain_cell(row[name]) for name in render.COLUMNS] for row in rows)
         else:
             book = Workbook(write_only=True)
             sheet = book.create_sheet("材料")
             sheet.append(render.COLUMNS)
             for row in rows:
-                sheet.append([_cell(row[name]) for name in render.COLUMNS])
+                sheet.append([render.plain_cell(row[name]) for name in render.COLUMNS])
             book.save(out)
-
-
-def _cell(value: Any) -> Any:
-    """A CSV cell that no spreadsheet takes for a formula."""
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
-    return f"'{text}" if isinstance(text, str) and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 @app.command()

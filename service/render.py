@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -168,6 +169,12 @@ def stored(item: Stored) -> dict[str, Any]:
         "submitter": _submitter(item),
         **{key: analysis.get(key) for key in ("primary", "confidence", "decision", "matter", "secondary", "model")},
     }
+
+
+def plain_cell(value: Any) -> Any:
+    """A cell of a table that no spreadsheet takes for a formula."""
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+    return f"'{text}" if isinstance(text, str) and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def brief(item: Stored) -> dict[str, Any]:

@@ -82,9 +82,9 @@ class Period:
 
 
 def read_period(month: str | None, first: str | None, last: str | None, cut_off: int | None, today: date) -> Period:
-    """A period from text: ``month`` (2024-05) with or without a cut-off day, or ``first`` to ``last``; default: this month.
+    """A period from text: ``month`` (2024-05) with or without a cut-off day, or ``first`` to ``last``.
 
-    With cut-off day 25, May is 26 April to 25 May. Raises InputError naming the field.
+    The default is this month. With cut-off day 25, May is 26 April to 25 May. Raises InputError naming the field.
     """
     if (first is None) != (last is None):
         raise InputError("missing_field", "to" if last is None else "from", "from 与 to 须同时给出")
@@ -145,7 +145,7 @@ def _day(name: str, text: str) -> date:
 
 @dataclass(frozen=True)
 class Fact:
-    """A submission as known at a moment. ``day``: received, in China; ``case``, ``follows``: where it was merged into."""
+    """A submission as known at a moment. ``day``: of receipt, in China; ``case``, ``follows``: what it was put to."""
 
     id: int
     day: date | None

@@ -30,8 +30,9 @@ _REPRESENTATIVES = 3
 
 @dataclass(frozen=True)
 class TopicView:
-    """A topic as of a day. ``size``: submissions; ``distinct``: cases count once, follow-ups not; ``voices``: submitters.
+    """A topic as of a day.
 
+    ``size``: submissions; ``distinct``: a case counts once, follow-ups not at all; ``voices``: distinct submitters;
     ``recent`` and ``before``: voices in the last ``window_days`` and in the year before them; ``months``: voices a
     month, oldest first; ``districts``: by frequency, the unknown left out; ``members``: numbers, ascending.
     """
@@ -57,6 +58,11 @@ class TopicView:
     members: tuple[int, ...]
     external_ids: tuple[str, ...]
     representatives: tuple[int, ...]
+
+    @property
+    def lately(self) -> int:
+        """Voices of the last window and the year before it."""
+        return self.recent + self.before
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ class Topics:
         for topic in found.new_topics:
             concrete = topic in found.parents
             inside = np.flatnonzero(found.labels[:, 0 if concrete else 1] == topic)
-            ranked = namer.ranked([numbers[i] for i in inside])
+            ranked = namer.ranked([numbers[i] for i in inside.tolist()])
             names[topic] = (name(ranked, taken, 0.6 if concrete else 1.0) or f"议题 {topic}")[:_MAX_NAME]
             taken.add(names[topic])
         return names
