@@ -19,6 +19,9 @@ import regex
 _HAN = regex.compile(r"\p{Han}+")
 # Share of the texts that must say a second phrase for it to stand in the name.
 _SECOND = 0.25
+# So many texts must say a word that stands in no dictionary.
+_NEW_WORD = 5
+_UNITS = tuple("市区县镇乡村组州省路")
 _MAX_WORDS = 3
 _MAX_CHARS = 9
 # Parts of speech (of jieba's dictionary) a phrase is made of, and those it may end in.
@@ -84,9 +87,7 @@ def _kind(word: str, tags: Mapping[str, str], listed: Collection[str]) -> str | 
     """The part of speech of a word that may be in a name; None for all others."""
     if word in _EMPTY or not _HAN.fullmatch(word) or len(word) > _MAX_CHARS:
         return None
-    if word in listed:
-        return "n"
-    tag = tags.get(word, "")
+    tag = tags.get(word, "n" if word in listed else "")
     return tag if tag in _CONTENT and (len(word) > 1 or tag == "n") else None
 
 
@@ -95,7 +96,10 @@ class Namer:
 
     def __init__(self, items: Mapping[Any, Words], listed: Collection[str] = ()) -> None:
         self._items = items
-        self._phrases = {key: set(phrases(item, listed)) for key, item in items.items()}
+        said = Counter(word for item in items.values() for word in set(item.words))
+        # New things have words no dictionary has yet; what the segmenter tears off a place name is rarely said twice.
+        frequent = {w for w, texts in said.items() if texts >= _NEW_WORD and len(w) > 1 and not w.startswith(_UNITS)}
+        self._phrases = {key: set(phrases(item, frequent.union(listed))) for key, item in items.items()}
         self._in_texts = Counter(phrase for found in self._phrases.values() for phrase in found)
 
     def ranked(self, group: Sequence[Any], limit: int = 8) -> list[tuple[str, float]]:

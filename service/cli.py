@@ -34,6 +34,7 @@ from service.cli_models import (
     require_index,
     train_app,
 )
+from service.cli_topics import import_works, topics_app
 from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="民声：离线的社情民意信息分类、查重与选题服务。")
@@ -41,6 +42,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(models_app, name="models")
 app.add_typer(cases_app, name="cases")
+app.add_typer(topics_app, name="topics")
 
 _BATCH = 32
 _LOOPBACK_BINDS = {"127.0.0.1", "localhost", "::1"}
@@ -154,10 +156,21 @@ def import_(
     map: Annotated[str, typer.Option("--map", help="字段=列名，用逗号分隔，如 text=留言详情,title=留言主题")] = "",
     source: Annotated[str | None, typer.Option(help="来源名称，写入每一条")] = None,
     rejects: Annotated[Path | None, typer.Option(help="把不能导入的行写入这个 CSV 文件")] = None,
+    as_: Annotated[
+        Literal["submissions", "research", "priorities"],
+        typer.Option("--as", help="submissions 材料，research 以往课题与提案，priorities 当年重点任务"),
+    ] = "submissions",
 ) -> None:
-    """导入材料：可重复执行，同一编号不会重复登记；坏行单独报告，好行照常导入。"""
+    """导入材料（或以往课题、重点任务）：可重复执行，同一编号不会重复登记；坏行单独报告，好行照常导入。"""
     _writable(rejects)
     rows = intake.read_rows(file)
+    if as_ != "submissions":
+        done, wrong = import_works(rows, as_, _mapping(map), read_settings())
+        _report_rejected(wrong, rejects)
+        print_json(done)
+        if wrong:
+            raise _Failed
+        return
     columns = list(dict.fromkeys(column for row in rows for column in row.cells))
     mapping = intake.guess_columns(columns, _mapping(map)) if columns else {}
     settings = read_settings()
