@@ -178,8 +178,9 @@ def facts(store: Store, as_of: datetime) -> list[Fact]:
 
 @dataclass
 class _Steps:
-    """What the events of a submission say, the last word of each kind."""
+    """What the events of a submission say, the last word of each kind; ``filed`` None: not said at that time."""
 
+    filed: Mapping[str, str | None] | None = None
     theme: str | None = None
     matter: str | None = None
     case: int | None = None
@@ -187,7 +188,7 @@ class _Steps:
 
 
 def _steps(store: Store, as_of: datetime) -> dict[int, _Steps]:
-    kinds = ("received", "analysed", "corrected", "merged", "unmerged", "follows", "unfollowed")
+    kinds = ("received", "revised", "analysed", "corrected", "merged", "unmerged", "follows", "unfollowed")
     until = as_of.astimezone(UTC).isoformat(timespec="seconds")
     query = sa.select(events.c.submission_id, events.c.kind, events.c.detail).where(
         store.mine(events), events.c.kind.in_(kinds), events.c.at <= until
@@ -197,13 +198,15 @@ def _steps(store: Store, as_of: datetime) -> dict[int, _Steps]:
         for number, kind, text in connection.execute(query.order_by(events.c.id)):
             if kind == "received":
                 found[number] = _Steps()
-            elif number in found:
+            if number in found:
                 _step(found[number], kind, json.loads(text))
     return found
 
 
 def _step(steps: _Steps, kind: str, detail: Mapping[str, Any]) -> None:
-    if kind in {"analysed", "corrected"}:
+    if kind in {"received", "revised"}:
+        steps.filed = detail if "received_at" in detail else None
+    elif kind in {"analysed", "corrected"}:
         steps.theme, steps.matter = detail.get("primary", steps.theme), detail.get("matter", steps.matter)
     elif kind in {"merged", "unmerged"}:
         steps.case = detail["case"] if kind == "merged" else None
@@ -214,9 +217,11 @@ def _step(steps: _Steps, kind: str, detail: Mapping[str, Any]) -> None:
 def _fact(row: Any, steps: _Steps) -> Fact:
     submitter = Submitter(row.submitter_name, row.submitter_phone, row.submitter_party, row.submitter_sector,
                           row.submitter_kind)  # fmt: skip
-    day = datetime.fromisoformat(row.received_at).astimezone(CHINA).date() if row.received_at else None
+    own = {"received_at": row.received_at, "district": row.district, "sector": row.submitter_sector}
+    filed = steps.filed or own
+    day = datetime.fromisoformat(filed["received_at"]).astimezone(CHINA).date() if filed["received_at"] else None
     return Fact(
-        row.id, day, row.source, row.district or UNKNOWN, row.submitter_sector or UNKNOWN, submitter,
+        row.id, day, row.source, filed["district"] or UNKNOWN, filed["sector"] or UNKNOWN, submitter,
         steps.theme or row.primary_theme or UNKNOWN, steps.matter or row.matter or UNKNOWN, steps.case, steps.follows,
     )  # fmt: skip
 

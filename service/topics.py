@@ -238,9 +238,6 @@ class Topics:
                 other = _known(rows, values["merged_into"], "into")
                 if other.state != "open" or other.level != row.level:
                     raise Conflict("into", f"议题 {other.id} 应为未合并、未搁置的同级议题")
-                held = [r.id for r in rows.values() if r.merged_into == number]
-                if held:
-                    raise Conflict("id", f"已有议题 {held[0]} 并入议题 {number}，请先恢复它")
             here = self.store.mine(topics), topics.c.id == number
             connection.execute(topics.update().where(*here).values(**values))
             self._step(connection, number, kind, actor, {**detail, "reason": reason})
