@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -239,6 +239,12 @@ def get_submission(number: int, request: Request) -> JSONResponse:
 def taxonomy(request: Request) -> JSONResponse:
     """当前使用的分类体系。"""
     return JSONResponse(asdict(request.app.state.engine.models.taxonomy))
+
+
+@system.get("/topics", include_in_schema=False)
+def topics_page() -> FileResponse:
+    """The page for choosing topics."""
+    return FileResponse(PAGES / "topics.html")
 
 
 @system.get("/healthz", summary="存活检查")
