@@ -122,10 +122,11 @@ def _rise(view: TopicView) -> tuple[float | None, str]:
     trend = view.trend
     if trend.ratio is None or trend.q is None:
         return 0.0, "样本不足，看不出升降，不加分"
-    counted = f"近 {view.window_days} 天 {view.recent} 人，此前 {view.before} 人"
+    counted = f"近 {view.window_days} 天 {view.recent} 人，此前一年 {view.before} 人"
     if trend.verdict == "rising":
         value = 0.5 + 0.5 * min(1.0, log(trend.ratio) / log(_FULL_RATIO))
-        return value, f"{counted}，占比为此前的 {trend.ratio:.1f} 倍，超出偶然（q={trend.q:.3f}）"
+        times = f"占比为此前的 {trend.ratio:.1f} 倍" if view.before else "从无到有"
+        return value, f"{counted}，{times}，超出偶然（q{'<0.001' if trend.q < 0.001 else f'={trend.q:.3f}'}）"
     return 0.0, f"{counted}，{'下降' if trend.verdict == 'falling' else '升降未超出偶然'}，不加分"
 
 

@@ -84,14 +84,12 @@ function materials(numbers, names) {
 function partRow(part) {
   const row = element("tr");
   const bar = element("td");
-  if (part.value !== null) {
-    const progress = element("progress");
-    progress.max = 1;
-    progress.value = part.value;
-    progress.setAttribute("aria-label", part.label);
-    bar.append(progress);
-  }
-  row.append(element("td", part.label), bar, element("td", part.value === null ? "—" : part.value.toFixed(2)), element("td", part.note));
+  const progress = element("progress");
+  progress.max = 1;
+  progress.value = part.value;
+  progress.setAttribute("aria-label", part.label);
+  bar.append(progress);
+  row.append(element("td", part.label), bar, element("td", part.value.toFixed(2)), element("td", part.note));
   return row;
 }
 
@@ -102,10 +100,12 @@ function candidateRow(one, index) {
   if (one.rising) head.append(element("span", "上升", "tag rising"));
   row.append(head, element("div", one.reason));
   const parts = element("details");
-  parts.open = index < 3;
+  parts.open = index === 0;
   const table = element("table", undefined, "parts");
-  table.append(...one.parts.map(partRow));
+  table.append(...one.parts.filter((part) => part.value !== null).map(partRow));
+  const unknown = one.parts.filter((part) => part.value === null);
   parts.append(element("summary", "各项得分"), table);
+  if (unknown.length) parts.append(element("div", `不计分：${unknown.map((part) => `${part.label}（${part.note}）`).join("；")}`, "muted"));
   const behind = element("details");
   behind.append(element("summary", `依据的 ${one.numbers.length} 件材料`), materials(one.numbers, one.submissions));
   row.append(parts, behind);

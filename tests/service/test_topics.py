@@ -260,7 +260,7 @@ def test_a_score_is_the_mean_of_parts_that_say_what_they_stand_on(filled: TestCl
     assert parts["unresolved"] == {"name": "unresolved", "label": "未办结", "weight": 0.1, "value": None,
                                    "note": "没有足够的办理记录"}  # fmt: skip
     assert parts["novelty"]["note"] == "未导入以往课题与提案，无从查新"
-    assert parts["rise"]["note"].startswith("近 30 天 16 人，此前 0 人，占比为此前的")
+    assert parts["rise"]["note"] == "近 30 天 16 人，此前一年 0 人，从无到有，超出偶然（q<0.001）"
     assert "近 30 天明显上升（16 人）" in lamp["reason"]
     assert lamp["reason"].endswith("尚未查新。")
     assert set(lamp["submissions"]) == {f"lamp-{i}" for i in range(16)}
