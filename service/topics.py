@@ -107,7 +107,8 @@ class Topics:
         if self._space is None or self._space[0] != stamp:
             numbers, matrix = self.store.vectors(self.encoder_id)
             words = words_of(self.store, numbers)
-            space = Space(matrix, [words.get(n, []) for n in numbers])
+            places = {word for word, entry in self.engine.models.analyser.entries.items() if entry.label == "PLACE"}
+            space = Space(matrix, [[w for w in words.get(n, []) if w not in places] for n in numbers])
             self._space = stamp, numbers, space
         return self._space[1], self._space[2]
 

@@ -27,7 +27,7 @@ def texts(kinds: Sequence[int], seed: int = 0) -> tuple[FloatArray, list[list[st
         vectors.append(common + own + noise)
     matrix = np.array(vectors, dtype=np.float32).reshape(len(kinds), 40)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
-    return matrix, [[*KINDS[kind].split(), f"词{i}"] for i, kind in enumerate(kinds)]
+    return matrix, [[*KINDS[kind].split(), chr(0x4E00 + i) * 2] for i, kind in enumerate(kinds)]
 
 
 def found(kinds: Sequence[int]) -> Grouping:
