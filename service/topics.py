@@ -267,6 +267,7 @@ class Topics:
         return numbers | {r.merged_into for r in self.rows().values() if r.merged_into is not None}
 
     def rows(self, connection: sa.Connection | None = None) -> dict[int, TopicRow]:
+        """Every topic by number, ascending."""
         if connection is None:
             with self.store.reading() as opened:
                 return self.rows(opened)
