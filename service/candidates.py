@@ -27,9 +27,10 @@ PARTS: Mapping[PartName, tuple[str, float]] = {
     "novelty": ("此前少有研究", 0.15),
 }
 _CLOSED = frozenset({"已办结", "已回访", "已归档"})
+_UNTOUCHED = "待审核"
 _MIN_KNOWN = 3
 # A topic that fewer distinct submitters raised lately is no ground for a study.
-MIN_VOICES = 5
+MIN_VOICES = 3
 # Themes with fewer submissions than this share of an even spread are thin.
 THIN = 0.25
 _FULL_RATIO = 8.0
@@ -86,6 +87,8 @@ def select(topics: Topics, as_of: str | None = None, limit: int = 10) -> Selecti
     research = matches(topics, views, "research")
     tasks = matches(topics, views, "priority", found.as_of)
     known = topics.standings([number for view in views for number in view.members])
+    if all(standing.state == _UNTOUCHED for standing in known.values()):
+        known = {}  # an office that records no handling: nothing is known, not everything unresolved
     largest = max((view.lately for view in views), default=0)
     widest = max((len(view.districts) for view in views), default=0)
     works = {"research": len(works_of(topics, "research")), "priority": len(works_of(topics, "priority", found.as_of))}
@@ -108,7 +111,7 @@ def _candidate(
         else (None, "材料没有区县"),
         "unresolved": _share(here, lambda s: s.state not in _CLOSED, "未办结"),
         "dissatisfied": _share({n: s for n, s in here.items() if s.satisfaction}, _poor, "不满意"),
-        "unadopted": _share({n: s for n, s in here.items() if s.adoption}, _unadopted, "未采用"),
+        "unadopted": _share({n: s for n, s in here.items() if s.state in _CLOSED}, _unadopted, "未采用"),
         "priority": _priority(priorities, works.get("priority", 0)),
         "novelty": _novelty(studied, works.get("research", 0)),
     }  # fmt: skip
@@ -138,7 +141,7 @@ def _share(known: Mapping[int, Standing], wanted: Callable[[Standing], bool], wh
 
 
 def _unadopted(standing: Standing) -> bool:
-    return "未" in (standing.adoption or "")
+    return not standing.adoption or "未" in standing.adoption
 
 
 def _poor(standing: Standing) -> bool:

@@ -160,7 +160,7 @@ class Fact:
 
 
 def facts(store: Store, as_of: datetime) -> list[Fact]:
-    """All submissions that were stored by then, as known then, by number."""
+    """All submissions that were stored by then and not withdrawn, as known then, by number."""
     steps = _steps(store, as_of)
     query = (
         sa.select(submissions, analyses.c.primary_theme, analyses.c.matter)
@@ -173,7 +173,7 @@ def facts(store: Store, as_of: datetime) -> list[Fact]:
     )
     with store.reading() as connection:
         rows = connection.execute(query).all()
-    return [_fact(row, steps[row.id]) for row in rows if row.id in steps]
+    return [_fact(row, steps[row.id]) for row in rows if row.id in steps and not steps[row.id].withdrawn]
 
 
 @dataclass
@@ -185,10 +185,13 @@ class _Steps:
     matter: str | None = None
     case: int | None = None
     follows: int | None = None
+    by_hand: bool = False
+    withdrawn: bool = False
 
 
 def _steps(store: Store, as_of: datetime) -> dict[int, _Steps]:
-    kinds = ("received", "revised", "analysed", "corrected", "merged", "unmerged", "follows", "unfollowed")
+    kinds = ("received", "revised", "analysed", "corrected", "merged", "unmerged", "follows", "unfollowed",
+             "withdrawn", "restored")  # fmt: skip
     until = as_of.astimezone(UTC).isoformat(timespec="seconds")
     query = sa.select(events.c.submission_id, events.c.kind, events.c.detail).where(
         store.mine(events), events.c.kind.in_(kinds), events.c.at <= until
@@ -206,11 +209,16 @@ def _steps(store: Store, as_of: datetime) -> dict[int, _Steps]:
 def _step(steps: _Steps, kind: str, detail: Mapping[str, Any]) -> None:
     if kind in {"received", "revised"}:
         steps.filed = detail if "received_at" in detail else None
-    elif kind in {"analysed", "corrected"}:
+    elif kind == "corrected":
+        steps.theme, steps.matter = detail.get("theme", steps.theme), detail.get("matter", steps.matter)
+        steps.by_hand = steps.by_hand or "theme" in detail
+    elif kind == "analysed" and not steps.by_hand:  # what people decided outranks a later analysis
         steps.theme, steps.matter = detail.get("primary", steps.theme), detail.get("matter", steps.matter)
+    elif kind in {"withdrawn", "restored"}:
+        steps.withdrawn = kind == "withdrawn"
     elif kind in {"merged", "unmerged"}:
         steps.case = detail["case"] if kind == "merged" else None
-    else:
+    elif kind in {"follows", "unfollowed"}:
         steps.follows = detail["earlier"] if kind == "follows" else None
 
 

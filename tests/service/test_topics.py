@@ -273,13 +273,20 @@ def test_handling_counts_where_it_is_known(filled: TestClient) -> None:
 
     def standings(numbers: Sequence[int]) -> Mapping[int, Standing]:
         states = ("办理中", "已办结")
-        return {n: Standing(states[n % 2], "城管局", "未采用", "不满意" if n % 4 else "满意") for n in numbers}
+        adoption = (None, "未采用", "采用 市级")
+        return {n: Standing(states[n % 2], "城管局", adoption[n % 3], "不满意" if n % 4 else "满意") for n in numbers}
 
     own.standings = standings
     [lamp, *_] = get(filled, "/v1/topics/candidates")["candidates"]
     parts = {p["name"]: p for p in lamp["parts"]}
     assert (parts["unresolved"]["value"], parts["unresolved"]["note"]) == (0.5, "有记录的 16 件中 8 件未办结")
-    assert (parts["dissatisfied"]["value"], parts["unadopted"]["value"]) == (0.75, 1.0)
+    assert parts["dissatisfied"]["value"] == 0.75
+    closed = [n for n in lamp["numbers"] if n % 2]
+    assert parts["unadopted"]["value"] == pytest.approx(sum(n % 3 != 2 for n in closed) / len(closed), abs=1e-6)
+    own.standings = lambda numbers: {n: Standing("待审核") for n in numbers}  # nobody records handling
+    [again, *_] = get(filled, "/v1/topics/candidates")["candidates"]
+    assert {p["value"] for p in again["parts"] if p["name"] in {"unresolved", "unadopted"}} == {None}
+    own.standings = standings
     table = get(filled, "/v1/statistics", month="2024-12")["tables"]["unit_state"]
     assert (table["rows"], table["columns"]) == (["城管局"], ["办理中", "已办结"])
 
@@ -401,6 +408,20 @@ def test_a_filed_report_comes_out_again_after_corrections(
     assert later["tables"]["matter_month"] != filed["tables"]["matter_month"]
     again = get(client, "/v1/statistics", month="2024-12", as_of=filed["as_of"])
     assert again == filed
+
+
+def test_what_people_decide_and_take_back_counts_from_then_on(client: TestClient, store: Store) -> None:
+    numbers = post(client, *items("lamp", ["2024-12-01"] * 4))
+    with store.writing() as connection:
+        store.record(connection, numbers[0], "corrected", "王芳", {"theme": "tourism", "matter": "heritage"})
+        store.record(connection, numbers[0], "analysed", "machine", {"primary": "urban", "matter": "roads_municipal"})
+        store.record(connection, numbers[1], "withdrawn", "王芳", {"reason": "误报"})
+        store.record(connection, numbers[2], "withdrawn", "王芳", {"reason": "误报"})
+        store.record(connection, numbers[2], "restored", "王芳", {"reason": "误撤"})
+    found = get(client, "/v1/statistics", month="2024-12")
+    assert found["period"]["submissions"] == 3
+    assert found["tables"]["theme_month"]["rows"] == ["强城镇", "强旅游"]
+    assert concrete(client)[0]["size"] == 3
 
 
 @pytest.mark.parametrize(
