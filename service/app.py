@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,10 +22,13 @@ from nlp.errors import InputError
 from service import app_cases, problems, render, schemas
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
+from service.database import StoreError
 from service.duplicates import Duplicates, Received
 from service.engine import SELF_CHECK_SECONDS, Engine, Models
+from service.erasure import erase
 from service.guard import Guard
 from service.intake import FIELDS, Row, to_submission
+from service.schemas_cases import Signed
 from service.search import advice, read_filters
 from service.settings import Settings
 from service.store import Store, Submission
@@ -66,7 +69,8 @@ def create_app(settings: Settings, models: Models, store: Store) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(engine.self_check)
         stop = threading.Event()
-        checker = threading.Thread(target=_check_regularly, args=(engine, stop), daemon=True, name="self-check")
+        arguments = (app.state.duplicates, stop)
+        checker = threading.Thread(target=_check_regularly, args=arguments, daemon=True, name="self-check")
         checker.start()
         yield
         stop.set()
@@ -92,9 +96,12 @@ def create_app(settings: Settings, models: Models, store: Store) -> FastAPI:
     return app
 
 
-def _check_regularly(engine: Engine, stop: threading.Event) -> None:
+def _check_regularly(duplicates: Duplicates, stop: threading.Event) -> None:
+    """Signs of life; and what another process erased is forgotten here too, though nobody asks anything."""
     while not stop.wait(SELF_CHECK_SECONDS):
-        engine.self_check()
+        duplicates.engine.self_check()
+        with suppress(StoreError):  # /readyz says so
+            duplicates.engine.aside(duplicates.forget)
 
 
 async def _measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -221,7 +228,7 @@ def list_submissions(
 
 @router.get("/submissions/{number}", response_model=schemas.StoredDetail, tags=["材料"], summary="一条材料")
 def get_submission(number: int, request: Request) -> JSONResponse:
-    """一条材料、它的分析结果和经过；个人信息已遮盖。"""
+    """一条材料、它的分析结果、历次修改前的内容和经过；个人信息已遮盖。已删除的只剩编号、来源与经过。"""
     store: Store = request.app.state.store
     found = store.get(number) if 0 < number < 2**31 else None
     if found is None:
@@ -229,7 +236,21 @@ def get_submission(number: int, request: Request) -> JSONResponse:
     cases: Cases = request.app.state.duplicates.cases
     follows, followed_by = cases.links().get(number), cases.later([number])[number]
     relations = {"case": cases.case_of(number), "follows": follows, "followed_by": followed_by}
-    return JSONResponse({**render.stored(found), **relations, "events": store.history(number)})
+    return JSONResponse(render.detail(found, relations, store.history(number), store.revisions(number)))
+
+
+@router.delete(
+    "/submissions/{number}",
+    response_model=schemas.ErasedOut,
+    responses={404: _PROBLEM},
+    tags=["材料"],
+    summary="彻底删除一条材料",
+)
+def erase_submission(number: int, body: Signed, request: Request) -> JSONResponse:
+    """正文、标题、反映人、地址、分析、向量与历次修改都删除，不能恢复；编号、来源与经过保留。可重复请求，再清一次文件。"""
+    duplicates: Duplicates = request.app.state.duplicates
+    [done] = erase(duplicates.store, [number], body.actor, body.reason)
+    return JSONResponse(asdict(done))
 
 
 @router.get("/taxonomy", tags=["分类体系"], summary="主题、细类与边界规则")

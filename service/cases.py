@@ -73,11 +73,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Outline:
-    """A case, the number of distinct submitters, and the follow-ups to its members (in neither count)."""
+    """A case, the number of distinct submitters, and the follow-ups to its members (in neither count).
+
+    ``erased``: members without content; they keep their number in the case, but are no voice any more.
+    """
 
     case: Case
     voices: int
     follow_ups: tuple[int, ...]
+    erased: tuple[int, ...]
 
 
 def phone_of(submitter: Submitter) -> str | None:
@@ -115,7 +119,7 @@ class Cases:
 
     def merge(self, lead: int, members: Sequence[int], actor: str, reason: str) -> Case:
         """Open a case over ``members`` (the lead among them); raises InputError, NotFound or Conflict."""
-        actor, reason = _signed(actor, reason)
+        actor, reason = signed(actor, reason)
         _no_repeats(members)
         if lead not in members:
             named = "、".join(map(str, members[:20]))
@@ -134,7 +138,7 @@ class Cases:
 
     def join(self, number: int, members: Sequence[int], actor: str, reason: str) -> Case:
         """Add later arrivals to an open case; raises InputError, NotFound or Conflict."""
-        actor, reason = _signed(actor, reason)
+        actor, reason = signed(actor, reason)
         _no_repeats(members)
         with self.store.writing() as connection:
             case = self._open_case(connection, number)
@@ -154,7 +158,7 @@ class Cases:
 
         Raises InputError, NotFound or Conflict.
         """
-        actor, reason = _signed(actor, reason)
+        actor, reason = signed(actor, reason)
         with self.store.writing() as connection:
             case = self._open_case(connection, number)
             leaving: Collection[int] = case.members
@@ -184,9 +188,11 @@ class Cases:
 
     def outline(self, case: Case) -> Outline:
         """The counts of a case."""
-        voices = count_voices(item.submission.submitter for item in self.store.get_many(case.members))
+        present = {item.id: item.submission.submitter for item in self.store.get_many(case.members)}
         later = self.later(case.members)
-        return Outline(case, voices, tuple(sorted(number for numbers in later.values() for number in numbers)))
+        follow_ups = tuple(sorted(number for numbers in later.values() for number in numbers))
+        erased = tuple(number for number in case.members if number not in present)
+        return Outline(case, count_voices(present.values()), follow_ups, erased)
 
     def page(self, *, after: int = 0, limit: int = 50, state: State | None = None) -> list[Case]:
         """Cases numbered above ``after``, ascending."""
@@ -219,19 +225,19 @@ class Cases:
             query = sa.select(events).where(
                 self.store.mine(events),
                 events.c.submission_id.in_((*case.members, *case.left)),
-                events.c.kind.in_(("merged", "unmerged")),
+                events.c.kind.in_(("merged", "unmerged", "erased")),
             )
             rows = connection.execute(query.order_by(events.c.id)).all()
         steps = [(row, json.loads(row.detail)) for row in rows]
         return [
             {"kind": row.kind, "submission_id": row.submission_id, "actor": row.actor, "at": row.at, "detail": detail}
             for row, detail in steps
-            if detail["case"] == number
+            if detail.get("case") == number
         ]
 
     def follow(self, number: int, earlier: int, actor: str, reason: str) -> None:
         """Link a submission to the earlier one of the same submitter; raises InputError, NotFound or Conflict."""
-        actor, reason = _signed(actor, reason)
+        actor, reason = signed(actor, reason)
         if number == earlier:
             raise InputError("invalid_value", "earlier", f"{number} 号材料不能是自己的续报")
         with self.store.writing() as connection:
@@ -255,7 +261,7 @@ class Cases:
 
     def unfollow(self, number: int, actor: str, reason: str) -> None:
         """Take the link of a follow-up away; raises InputError or NotFound."""
-        actor, reason = _signed(actor, reason)
+        actor, reason = signed(actor, reason)
         with self.store.writing() as connection:
             self._must_exist(connection, [number], "id")
             earlier = self._links(connection).get(number)
@@ -317,11 +323,14 @@ class Cases:
 
     def _must_exist(self, connection: sa.Connection, numbers: Sequence[int], field: str) -> None:
         possible = [number for number in numbers if 0 < number < 2**31]
-        query = sa.select(submissions.c.id).where(self.store.mine(submissions), submissions.c.id.in_(possible))
-        there = set(connection.execute(query).scalars())
+        query = sa.select(submissions.c.id, submissions.c.erased_at)
+        query = query.where(self.store.mine(submissions), submissions.c.id.in_(possible))
+        there = {row.id: row.erased_at for row in connection.execute(query)}
         for number in numbers:
             if number not in there:
                 raise NotFound(field, f"没有编号为 {number} 的材料")
+            if there[number] is not None:
+                raise NotFound(field, f"{number} 号材料已于 {there[number]} 删除")
 
     def _must_be_free(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
         self._must_exist(connection, numbers, "members")
@@ -376,7 +385,7 @@ def _same_case() -> sa.ColumnElement[bool]:
     return sa.and_(case_members.c.office_id == cases.c.office_id, case_members.c.case_id == cases.c.id)
 
 
-def _signed(actor: str, reason: str) -> tuple[str, str]:
+def signed(actor: str, reason: str) -> tuple[str, str]:
     """Who takes the step and why: both are part of the record; raises InputError."""
     return validate(actor, "actor", _MAX_ACTOR).strip(), validate(reason, "reason", _MAX_REASON).strip()
 

@@ -34,6 +34,7 @@ from service.cli_models import (
     require_index,
     train_app,
 )
+from service.cli_store import store_app
 from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="民声：离线的社情民意信息分类、查重与选题服务。")
@@ -41,6 +42,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(models_app, name="models")
 app.add_typer(cases_app, name="cases")
+app.add_typer(store_app)
 
 _BATCH = 32
 _LOOPBACK_BINDS = {"127.0.0.1", "localhost", "::1"}
@@ -169,7 +171,7 @@ def import_(
             good.append((row.number, intake.to_submission(row, mapping, source, settings.max_chars)))
         except InputError as error:
             bad.append(intake.Rejected(row.number, error.field, error.detail))
-    counts = {"read": len(rows), "new": 0, "revised": 0, "unchanged": 0, "rejected": 0}
+    counts = {"read": len(rows), "new": 0, "revised": 0, "unchanged": 0, "erased": 0, "rejected": 0}
     from service.engine import store_batch  # noqa: PLC0415  (loads the models' libraries)
 
     with open_engine(settings) as engine, open_store(settings) as store, progress_bar() as progress:
@@ -183,6 +185,8 @@ def import_(
                     bad.append(intake.Rejected(number, outcome.field, outcome.detail))
                 else:
                     counts[outcome[1]] += 1
+                    if outcome[1] == "erased":
+                        typer.echo(f"第 {number} 行未导入：{outcome[0]} 号材料已删除，不再登记", err=True)
             progress.advance(task, len(batch))
     counts["rejected"] = len(bad)
     _report_rejected(sorted(bad, key=lambda r: r.row), rejects)
@@ -275,7 +279,7 @@ def similar(
 
 @app.command()
 def reindex() -> None:
-    """为缺少向量（换编码器之后）或检索用词（旧版登记）的材料补算。"""
+    """为缺少向量（换编码器之后）或检索用词（旧版登记）的材料补算；全部算好后一次切换。"""
     from service.engine import lacking  # noqa: PLC0415  (loads the models' libraries)
     from service.engine import reindex as reindex_all  # noqa: PLC0415
 

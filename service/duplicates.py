@@ -122,6 +122,11 @@ class Duplicates:
         # By the digests of two submissions (number, text and all): P(duplicate), None where not graded duplicate.
         self._grades: dict[tuple[str, str], float | None] = {}
 
+    def forget(self) -> None:
+        """Drop from memory what was erased. On the encoder's thread only."""
+        self.engine.index.follow(self.store)
+        self._readings.forget()
+
     def receive(
         self, batch: Sequence[Submission], render: Callable[[Analysed], dict[str, Any]], actor: str
     ) -> list[Received | InputError]:
@@ -234,8 +239,9 @@ class Duplicates:
         """P(duplicate) of each pair, None where it is not graded so. On the encoder's thread only."""
         numbers = sorted({number for pair in pairs for number in pair})
         read = {stored.id: (document, encoding) for stored, document, encoding in self._readings.get(numbers)}
-        grades = [self.engine.models.pairs.compare(*read[a], *read[b]) for a, b in pairs]
-        return [g.duplicate if g.relation == "duplicate" else None for g in grades]
+        grades = [self.engine.models.pairs.compare(*read[a], *read[b]) if {a, b} <= read.keys() else None
+                  for a, b in pairs]  # fmt: skip
+        return [g.duplicate if g and g.relation == "duplicate" else None for g in grades]  # None: erased meanwhile
 
     def _suggestions(self, groups: Sequence[Group], leads: dict[int, int]) -> Suggestions:
         """Groups as cases; what a submitter repeats in a group is a follow-up. ``leads``: lead → its open case."""
@@ -286,9 +292,19 @@ class _Readings:
         self._store = store
         self._kept: OrderedDict[tuple[int, str, str], tuple[Document, Encoding]] = OrderedDict()
         self._tokens = 0
+        self._stamp = 0
+
+    def forget(self) -> None:
+        """Drop the erased ones."""
+        stamp = self._store.stamp()
+        erased = set(self._store.erasures(self._stamp)) if stamp != self._stamp else set()
+        for key in [key for key in self._kept if key[0] in erased]:
+            self._tokens -= len(self._kept.pop(key)[1].tokens)
+        self._stamp = stamp
 
     def get(self, numbers: Sequence[int]) -> list[tuple[Stored, Document, Encoding]]:
         """Those of the submissions that are stored, in order, as they are now."""
+        self.forget()
         stored = self._store.get_many(numbers)
         keys = [(s.id, s.submission.title, s.submission.text) for s in stored]  # a revised one is read again
         fresh = [key for key in keys if key not in self._kept]

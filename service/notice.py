@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import jinja2
 
-from nlp.pii import find_pii
 from service import render
+from service.cases import NotFound
 from service.duplicates import CaseView
 from service.intake import CHINA
 
@@ -39,6 +39,8 @@ def notice(view: CaseView, format: Literal["text", "html"]) -> str:
 
 def _content(view: CaseView) -> dict[str, Any]:
     detail = render.case_detail(view)
+    if not view.members:
+        raise NotFound("case", f"并案 {detail['id']} 的材料均已删除，没有可以说明的内容")
     lead, *others = [_member(material) for material in detail["materials"]]
     adding = [member for member in others if member["added"]]
     merged = next(step for step in detail["events"] if step["kind"] == "merged")
@@ -70,9 +72,7 @@ def _member(material: dict[str, Any]) -> dict[str, Any]:
 
 def _step(event: dict[str, Any]) -> dict[str, Any]:
     """Who, when and why. The reason was written by staff, who may have copied a telephone number into it."""
-    reason = event["detail"]["reason"]
-    spans = [{"field": "text", "start": start, "end": end} for start, end, _ in find_pii(reason)]
-    reason = _cut(render.masked(reason, "text", spans), _REASON)
+    reason = _cut(render.without_pii(event["detail"]["reason"]), _REASON)
     whole = event["detail"].get("whole", True)
     return {"actor": _cut(event["actor"], 20), "date": _day(event["at"]), "reason": reason, "whole": whole}
 

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse
 
 from nlp.errors import ArtefactError, DataError, InputError, MinshengError
 from service.cases import CaseError, NotFound
+from service.database import StoreError
 from service.engine import QueueFull
-from service.store import StoreError
 
 MEDIA_TYPE = "application/problem+json"
 _LOG = logging.getLogger("minsheng")

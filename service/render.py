@@ -8,10 +8,11 @@ from typing import Any
 
 from nlp.contracts import Comparison, Span
 from nlp.errors import InputError
+from nlp.pii import find_pii
 from service.cases import PUBLIC_KINDS, Outline
 from service.duplicates import Candidate, CaseView, Received, Suggestions
 from service.engine import Analysed, Similar
-from service.store import Stored
+from service.store import Revision, Stored
 
 _MAX_ID = 200
 # The grades as officials say them.
@@ -68,6 +69,11 @@ def masked(text: str, field: str, spans: Iterable[Mapping[str, Any]]) -> str:
         if span["field"] == field:
             characters[span["start"] : span["end"]] = "*" * (span["end"] - span["start"])
     return "".join(characters)
+
+
+def without_pii(text: str) -> str:
+    """``text``, never analysed, with the personal data found in it starred out."""
+    return masked(text, "text", [{"field": "text", "start": start, "end": end} for start, end, _ in find_pii(text)])
 
 
 def _unnamed(text: str, item: Stored) -> str:
@@ -170,6 +176,26 @@ def stored(item: Stored) -> dict[str, Any]:
     }
 
 
+def detail(
+    item: Stored, relations: Mapping[str, Any], history: list[dict[str, Any]], revisions: Iterable[Revision]
+) -> dict[str, Any]:
+    """A stored submission with all that is known of it; personal data starred out, in former contents too."""
+    former = []
+    for one in revisions:
+        before = Stored(item.id, one.submission, None)
+        texts = {"title": without_pii(one.submission.title), "text": without_pii(one.submission.text)}
+        former.append(
+            {
+                "revision": one.number,
+                "replaced_at": one.replaced_at,
+                **{name: _unnamed(text, before) for name, text in texts.items()},
+                **{name: getattr(one.submission, name) for name in ("received_at", "district", "address")},
+                "submitter": _submitter(before),
+            }
+        )
+    return {**stored(item), "erased_at": item.erased_at, **relations, "revisions": former, "events": history}
+
+
 def brief(item: Stored) -> dict[str, Any]:
     """What tells one stored submission from another in a list; personal data starred out."""
     keys = ("id", "external_id", "source", "title", "received_at", "submitter")
@@ -212,6 +238,7 @@ def case(outline: Outline) -> dict[str, Any]:
         "lead": found.lead,
         "members": list(found.members),
         "left": list(found.left),
+        "erased": list(outline.erased),
         "count": len(found.members),
         "voices": outline.voices,
         "follow_ups": list(outline.follow_ups),

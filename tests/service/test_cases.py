@@ -27,6 +27,7 @@ from service.tables import case_members, events, follows
 from tests.conftest import CharacterGrader
 from tests.service.test_store import ENCODER, analysis
 
+pytestmark = pytest.mark.both_engines
 LAMP = "小区门口的路灯坏了半个月没人修。"
 LID = "井盖也松动了，走路很危险。"
 SIGNED = {"actor": "王芳", "reason": "同一处路灯"}

@@ -29,6 +29,7 @@ from service.tables import terms
 from tests.service.conftest import Run
 from tests.service.test_store import ENCODER, analysis
 
+pytestmark = pytest.mark.both_engines
 LAMP = "小区门口的路灯坏了半个月没人修。"
 
 

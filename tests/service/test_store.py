@@ -10,9 +10,11 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from service.store import Analysis, Store, StoreError, Submission, Submitter
+from service.database import StoreError
+from service.store import Analysis, Store, Submission, Submitter
 from service.tables import metadata
 
+pytestmark = pytest.mark.both_engines
 ENCODER = "e1"
 
 
