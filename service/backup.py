@@ -63,9 +63,7 @@ def restore(file: Path, to: Path) -> Backup:
             raise BackupError(f"{file}：备份无法读取或写到 {to}：{error.strerror}") from error
         found = _sha256(partial)
         if found != expected:
-            raise BackupError(
-                f"{file}：内容与 {_digest_file(file).name} 不符，备份已损坏：应为 {expected}，实为 {found}"
-            )
+            raise BackupError(f"{file}：备份已损坏：{_digest_file(file).name} 中为 {expected}，实为 {found}")
         return _checked(partial, to)
 
 
@@ -83,9 +81,8 @@ def _checked(partial: Path, path: Path) -> Backup:
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     try:
-        with closing(
-            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        ) as connection:
+        address = f"{path.resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
             yield connection
     except sqlite3.Error as error:
         raise StoreError(f"数据库 {path} 无法读取或备份：{error}；请检查是否为本程序的数据库，以及磁盘空间") from error

@@ -71,6 +71,20 @@ def database_url(engine_name: str, request: pytest.FixtureRequest, tmp_path: Pat
         yield from _database(request.getfixturevalue("postgresql")[0], "prepared")
 
 
+@pytest.fixture
+def another(store: Store) -> Iterator[Callable[[str], Store]]:
+    """Opens the database of ``store`` for an office, as another process would."""
+    opened: list[Store] = []
+
+    def open_for(office_id: str) -> Store:
+        opened.append(Store(store.url, office_id))
+        return opened[-1]
+
+    yield open_for
+    for one in opened:
+        one.close()
+
+
 def _database(address: str, template: str) -> Iterator[str]:
     name = f"test_{next(_counter)}"
     plain = address.format("postgres").replace("+psycopg", "")
