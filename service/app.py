@@ -19,6 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
+from nlp.normalise import validate
 from service import app_cases, problems, render, schemas
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
@@ -221,6 +222,8 @@ def list_submissions(
 ) -> JSONResponse:
     """按编号升序列出已登记的材料；个人信息已遮盖。"""
     store: Store = request.app.state.store
+    for field, value in (("theme", theme), ("source", source)):
+        validate(value, field, 100, required=False)
     found = store.page(after=after, limit=limit, theme=theme, source=source)
     following = found[-1].id if len(found) == limit else None
     return JSONResponse({"items": [render.stored(item) for item in found], "next": following})

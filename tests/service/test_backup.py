@@ -95,7 +95,7 @@ def test_restoring_refuses_what_is_not_right(made: Path, tmp_path: Path) -> None
     refused("找不到或读不出 backup.db.sha256，无法核对备份", made, folder / "x.db")
     beside.write_text(good)
     content = bytearray(made.read_bytes())
-    content[5000:5100] = bytes(100)
+    content[5000] ^= 1
     made.write_bytes(content)
     refused("备份已损坏", made, folder / "x.db")
     made.unlink()

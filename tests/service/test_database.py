@@ -249,6 +249,13 @@ def test_an_error_does_not_quote_the_row(store: Store) -> None:
     assert "DETAIL" not in str(caught.value)
 
 
+def test_a_filter_no_database_takes_is_the_callers_error(client: TestClient) -> None:
+    for name in ("theme", "source"):
+        response = client.get("/v1/submissions", params={name: "a\0"})
+        assert (response.status_code, response.json()["errors"][0]["field"]) == (422, name)
+        assert client.get("/v1/submissions", params={name: "无"}).json()["items"] == []
+
+
 @contextmanager
 def full_disk(path: Path) -> Iterator[None]:
     """No file of this process may grow beyond the database's log by more than a page."""

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -14,9 +16,10 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from nlp.errors import InputError
-from service import database
+from service import app, database
 from service.backup import backup
 from service.cases import Cases, NotFound
+from service.database import StoreError
 from service.duplicates import Duplicates
 from service.engine import Engine, Models
 from service.erasure import erase
@@ -156,6 +159,31 @@ def test_no_file_keeps_what_was_erased(folder: Path) -> None:
     assert traces(folder) == set()
 
 
+def test_what_moved_between_pages_leaves_no_copy_behind(folder: Path) -> None:
+    """``secure_delete`` overwrites what is deleted, not what was moved before: one of 300 such histories shows it."""
+    store, random = Store(f"sqlite:///{folder / 'test.db'}", "default"), Random(112)
+    with store.writing() as connection:
+
+        def execute(statement: str, *values: object) -> None:
+            connection.exec_driver_sql(statement, values)
+
+        execute("CREATE TABLE t (office TEXT, id INT, text TEXT, PRIMARY KEY (office, id))")
+        for i in range(60):
+            secret = i == random.randrange(60) or i == 21
+            execute(
+                "INSERT INTO t VALUES ('d', ?, ?)",
+                i,
+                "琥珀巷翡翠玛瑙湾珊瑚" if secret else "x" * random.randrange(10, 200),
+            )
+        for _ in range(40):
+            i = random.choice([j for j in range(10, 35) if j != 21])
+            execute("UPDATE t SET text = ? WHERE id = ?", "y" * random.randrange(10, 900), i)
+        execute("UPDATE t SET text = '' WHERE text LIKE '琥珀巷%'")
+    assert store.purge(())
+    assert traces(folder) == set()
+    store.close()
+
+
 def test_while_another_reads_what_was_there_before_it_is_said_and_can_be_repeated(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +262,27 @@ def test_indexes_and_caches_forget_even_what_another_process_erased(
     [found] = engine.run(lambda: duplicates.ask([replace(SECRET, external_id="4")]))
     assert (found.duplicates, found.follows) == ((), None)
     assert Index(engine.models.encoder.encoder_id).follow(store).vectors.keys.tolist() == [3]
+
+
+def test_the_regular_check_forgets_and_outlives_trouble(
+    engine: Engine, store: Store, another: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    duplicates = Duplicates(engine, store)
+    engine.run(lambda: duplicates.receive([SECRET, submission(2)], lambda answered: {}, "t"))
+    erase(another(store.office_id), [1], *SIGNED)
+    forget, troubles = duplicates.forget, [StoreError("数据库暂时不可用")]
+
+    def troubled() -> None:
+        if troubles:
+            raise troubles.pop()
+        forget()
+
+    monkeypatch.setattr(duplicates, "forget", troubled)
+    turns = iter([False, False, True])
+    app._check_regularly(duplicates, SimpleNamespace(wait=lambda seconds: next(turns)))  # type: ignore[arg-type]
+    assert troubles == []
+    assert engine.index.vectors.keys.tolist() == [2]
+    assert 1 not in {key[0] for key in duplicates._readings._kept}
 
 
 # Cases

@@ -17,8 +17,9 @@ from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
 from nlp.themes import search_terms
 from service.cases import Cases
+from service.database import StoreError
 from service.duplicates import Duplicates
-from service.engine import Engine, Models, reindex
+from service.engine import Engine, Models, reindex, require_vectors
 from service.search import Filters, Index, advice, matching, read_filters, set_words, without_words, words_of
 from service.store import Store, Submission
 from service.tables import terms
@@ -218,6 +219,26 @@ def test_what_was_stored_before_words_were_kept_is_found_by_vector_until_reindex
     assert len(fresh.index.follow(store).terms) == 2  # told by the event, without a restart
     assert [e["kind"] for e in store.history(1)] == ["received", "analysed", "indexed"]
     assert advice(store) is None
+    fresh.close()
+
+
+def test_reindexing_goes_on_where_it_was_interrupted_and_switches_at_the_end(
+    engine: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(engine, store, *(Submission("s", str(i), LAMP + "快" * i) for i in range(70)))
+    monkeypatch.setattr(type(engine.models.encoder), "encoder_id", "another")
+    fresh, stamp = Engine(engine.models, 4), store.stamp()
+    run = reindex(fresh, store, lambda answer: {})
+    assert fresh.run(lambda: next(run)) == 32
+    run.close()
+    assert (store.stamp(), len(store.vectors("characters")[0]), store.vectors("another")[0]) == (stamp, 70, [])
+    with pytest.raises(StoreError, match="有 70 件材料没有当前编码器（another）的向量"):
+        require_vectors(store, "another")
+    assert fresh.run(lambda: list(reindex(fresh, store, lambda answer: {}))) == [32, 38]
+    require_vectors(store, "another")
+    assert (store.vectors("characters")[0], len(store.vectors("another")[0])) == ([], 70)
+    assert [e["kind"] for e in store.history(1)] == ["received", "analysed", "analysed"]
+    assert len(fresh.index.follow(store).terms) == 70
     fresh.close()
 
 
