@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from nlp.document import Document
+    from nlp.matching import Profile
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -186,6 +187,14 @@ class PairGrader(Protocol):
 
     name: str
 
-    def compare(self, a: Document, a_encoding: Encoding, b: Document, b_encoding: Encoding) -> Comparison:
-        """The grade of two analysed texts; identical texts are always duplicate."""
+    def profile(self, document: Document, encoding: Encoding) -> Profile:
+        """What is compared of a text: made once, it serves every comparison."""
+        ...
+
+    def compare(self, a: Profile, b: Profile) -> Comparison:
+        """The grade of two texts, with its reasons; identical texts are always duplicate."""
+        ...
+
+    def probabilities(self, pairs: Sequence[tuple[Profile, Profile]]) -> NDArray[np.float64]:
+        """float64 (n, 3): P(duplicate), P(related), P(unrelated) of many pairs, without the reasons."""
         ...

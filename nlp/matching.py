@@ -1,10 +1,11 @@
 """Grades two texts: duplicate, related or unrelated, with conflicts and with the sentences that say why.
 
 Cosine alone cannot tell: civic texts share templates, and the same complaint about two estates reads more alike than
-two neighbours' words about one. So the grade comes from a linear model (multinomial logistic regression) over some
-seventy symmetric features of two profiles: likeness of meaning at the levels of text, sentence and token (the last
-weighted by rarity, after BERTScore, Zhang et al. 2020), shared and unshared rare characters, agreement of the
-matters, and mentions that meet or clash. A linear model can be taken apart: what moved a grade is a sum of features.
+two neighbours' words about one. So the grade comes from some seventy symmetric features of two profiles: likeness of
+meaning at the levels of text, sentence and token (the last weighted by rarity, after BERTScore, Zhang et al. 2020),
+shared and unshared rare characters, agreement of the matters, and mentions that meet or clash. Two models of them
+are averaged as log-probabilities: a multinomial logistic regression, and small boosted trees (Friedman 2001), which
+know that a clash of names matters only where the texts are otherwise alike.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import regex
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from nlp.artefact import load_artefact
 from nlp.contracts import Comparison, Conflict, Encoding, FloatArray, Relation
 from nlp.document import Document
 from nlp.errors import ArtefactMismatch
-from nlp.mentions import Found, MentionFinder, Mentions, conflicts, opposed, same_name
+from nlp.mentions import Found, MentionFinder, Mentions, any_same, conflicts, opposed, same_name
 from nlp.similar import MAX_SENTENCES, matching_sentences
 
 TASK = "pairs"
@@ -64,10 +65,6 @@ class Background:
         """Inverse document frequency, smoothed, in nats; greatest for what the background never has."""
         return math.log((self.texts + 1) / (self.counts.get(gram, 0) + 1))
 
-    def weight(self, grams: Iterable[str]) -> float:
-        """Sum of idf."""
-        return sum(map(self.idf, grams))
-
 
 def grams(text: str, n: int) -> frozenset[str]:
     """Groups of n neighbouring characters, punctuation and spaces parting them."""
@@ -80,7 +77,8 @@ class Profile:
     """What is compared of one text; made once for each.
 
     tokens: float32 (n, d), token states less the mean state, rows L2 = 1; weights (n,): rarity of each token;
-    sentences: float32 (m, d); matters (K,): how probable each matter is.
+    sentences: float32 (m, d); matters (K,): how probable each matter is; grams: characters, pairs and triples of the
+    text with their idf; rare: the pairs, and the triples, that hardly any background text has, such as names.
     """
 
     document: Document
@@ -90,6 +88,8 @@ class Profile:
     weights: Array
     sentences: FloatArray
     matters: Array
+    grams: tuple[dict[str, float], ...]
+    rare: tuple[frozenset[str], ...]
 
     @cached_property
     def text(self) -> str:
@@ -97,9 +97,14 @@ class Profile:
         return self.document.normalised.text
 
     @cached_property
-    def grams(self) -> tuple[frozenset[str], ...]:
-        """Single characters, pairs, triples."""
-        return grams(self.text, 1), grams(self.text, 2), grams(self.text, 3)
+    def gram_weights(self) -> tuple[float, ...]:
+        """The sums of the idf of the grams, never 0."""
+        return tuple(sum(some.values()) + 1e-6 for some in self.grams)
+
+    @cached_property
+    def heaviest(self) -> NDArray[np.bool_]:
+        """(n,): the rarer half of the tokens."""
+        return self.weights >= np.median(self.weights)
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -118,44 +123,92 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class Parameters:
-    """The fitted numbers. F features, d encoder dimensions, K matters.
+class Trees:
+    """Boosted regression trees as arrays (T, n) of nodes; tree t adds to the score of grade t % 3.
 
-    weights (F, 3), bias (3,) on standardised features; centre, scale (F,); token_mean (d,);
-    matter_weights (d, K), matter_bias (K,): a linear reading of the base vector as matters.
+    A row goes left at a node where its ``feature`` is at most ``threshold``, in float32 as it was fitted; a leaf is
+    its own child. ``values``: what a leaf adds, in log-odds; ``prior`` (3,): where the scores start.
     """
+
+    prior: Array
+    feature: NDArray[np.int32]
+    threshold: Array
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    values: Array
+
+    def scores(self, x: Array) -> Array:
+        """float64 (n, 3): scores of rows of features, before softmax."""
+        tree, row, rounded = np.arange(len(self.feature))[None, :], np.arange(len(x))[:, None], x.astype(np.float32)
+        node = np.zeros((len(x), len(self.feature)), dtype=np.int32)
+        while True:
+            lower = rounded[row, self.feature[tree, node]] <= self.threshold[tree, node]
+            following = np.where(lower, self.left[tree, node], self.right[tree, node])
+            if (following == node).all():
+                break
+            node = following
+        found = self.values[tree, node].reshape(len(x), -1, len(RELATIONS)).sum(axis=1) + self.prior
+        return np.asarray(found, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Grading:
+    """From F features to grades: weights (F, 3), bias (3,) on features less centre (F,) over scale (F,); and trees."""
 
     weights: Array
     bias: Array
     centre: Array
     scale: Array
-    token_mean: FloatArray
-    matter_weights: FloatArray
-    matter_bias: FloatArray
+    trees: Trees
+
+    def probabilities(self, x: Array) -> Array:
+        """float64 (n, 3): the grades' probabilities for rows of features."""
+        linear = (x - self.centre) / self.scale @ self.weights + self.bias
+        both = log_softmax(linear, axis=1) + log_softmax(self.trees.scores(x), axis=1)
+        return np.asarray(softmax(both / 2, axis=1), dtype=np.float64)
 
 
 class Profiler:
-    """Makes Profiles. Stateless after construction."""
+    """Makes Profiles. Stateless after construction.
 
-    def __init__(self, mentions: MentionFinder, background: Background, parameters: Parameters) -> None:
+    token_mean: float32 (d,), the mean token state; matter_weights (d, K), matter_bias (K,): a linear reading of the
+    base vector as matters.
+    """
+
+    def __init__(
+        self,
+        mentions: MentionFinder,
+        background: Background,
+        token_mean: FloatArray,
+        matter_weights: FloatArray,
+        matter_bias: FloatArray,
+    ) -> None:
         self.background = background
+        self.token_mean = token_mean
+        self.matter_weights = matter_weights
+        self.matter_bias = matter_bias
         self._mentions = mentions
-        self._parameters = parameters
 
     def __call__(self, document: Document, encoding: Encoding) -> Profile:
         """The profile of a document and its encoding."""
-        p, text = self._parameters, document.normalised.text
-        centred = encoding.tokens - p.token_mean
+        text = document.normalised.text
+        centred = encoding.tokens - self.token_mean
         tokens = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
         idf = [self.background.idf(c) for c in text]
         weights = np.array([float(np.mean(idf[a:b])) if b > a else 0.0 for a, b in encoding.spans]) + 1e-6
         kept = np.sort(np.argsort(-weights, kind="stable")[:_MAX_TOKENS])
         longest = sorted(sorted(document.sentences, key=lambda s: s[0] - s[1])[:MAX_SENTENCES])
         sentences = np.stack([encoding.pool(a, b) for a, b in longest] or [encoding.vector])
-        matters = softmax(encoding.vector @ p.matter_weights + p.matter_bias)
+        matters = softmax(encoding.vector @ self.matter_weights + self.matter_bias)
+        background = self.background
+        weighed = tuple({gram: background.idf(gram) for gram in sorted(grams(text, n))} for n in (1, 2, 3))
+        rare = (
+            frozenset(gram for gram in weighed[1] if background.counts.get(gram, 0) <= _RARE),
+            frozenset(gram for gram in weighed[2] if gram not in background.counts),
+        )
         return Profile(
             document, encoding, self._mentions(document), tokens[kept].astype(np.float32), weights[kept],
-            sentences, matters.astype(np.float64),
+            sentences, matters.astype(np.float64), weighed, rare,
         )  # fmt: skip
 
 
@@ -164,7 +217,7 @@ def features(a: Profile, b: Profile, background: Background) -> dict[str, float]
     found = {
         **_meaning(a, b),
         **_wording(a, b, background),
-        **_rare(a, b, background),
+        **_rare(a, b),
         **_named(a.mentions, b.mentions),
         **_counted(a, b),
         **_stance(a, b),
@@ -199,7 +252,7 @@ def _meaning(a: Profile, b: Profile) -> dict[str, float]:
     best = tokens.max(axis=1), tokens.max(axis=0)
     covered = [float(s @ p.weights / p.weights.sum()) for s, p in zip(best, (a, b), strict=True)]
     bare = [float((s < _UNMATCHED) @ p.weights / p.weights.sum()) for s, p in zip(best, (a, b), strict=True)]
-    worst = [float(np.sort(s[p.weights >= np.median(p.weights)])[:3].mean()) for s, p in zip(best, (a, b), strict=True)]
+    worst = [float(np.sort(s[p.heaviest])[:3].mean()) for s, p in zip(best, (a, b), strict=True)]
     sentences = a.sentences @ b.sentences.T
     rows, columns = sentences.max(axis=1), sentences.max(axis=0)
     return {
@@ -223,7 +276,8 @@ def _wording(a: Profile, b: Profile, background: Background) -> dict[str, float]
     """Characters and words in common, weighted by rarity: share of the lighter text, of the heavier, and sum."""
     found: dict[str, float] = {}
     for n, (x, y) in enumerate(zip(a.grams, b.grams, strict=True), 1):
-        shared, both = background.weight(x & y), (background.weight(x) + 1e-6, background.weight(y) + 1e-6)
+        fewer, more = sorted((x, y), key=len)
+        shared, both = sum(fewer[g] for g in fewer if g in more), (a.gram_weights[n - 1], b.gram_weights[n - 1])
         found |= {f"grams{n}_of_lighter": shared / min(both), f"grams{n}_of_heavier": shared / max(both)}
         found[f"grams{n}_shared"] = shared
     words = a.words & b.words
@@ -233,10 +287,9 @@ def _wording(a: Profile, b: Profile, background: Background) -> dict[str, float]
     return found
 
 
-def _rare(a: Profile, b: Profile, background: Background) -> dict[str, float]:
+def _rare(a: Profile, b: Profile) -> dict[str, float]:
     """Pairs and triples that hardly any text has, such as names: shared by both?"""
-    a2, b2 = ({g for g in p.grams[1] if background.counts.get(g, 0) <= _RARE} for p in (a, b))
-    a3, b3 = ({g for g in p.grams[2] if g not in background.counts} for p in (a, b))
+    (a2, a3), (b2, b3) = a.rare, b.rare
     return {
         "rare_pairs": float(len(a2 & b2)), "rare_pairs_share": _share(a2 & b2, a2, b2),
         "rare_pairs_fewer": float(min(len(a2), len(b2))),
@@ -254,11 +307,14 @@ def _named(a: Mentions, b: Mentions) -> dict[str, float]:
     ends = [s for s in a.names if s in b.names]
     met = sum(bool(a.names[s].keys() & b.names[s].keys()) for s in ends)
     stems = a.stems & b.stems
-    district = any(same_name(x, y) for x in a.districts for y in b.districts)
+    district = any_same(a.districts, b.districts)
+    objects = any_same(a.objects, b.objects)
     return {
         "places_both": float(all(places)), "places_met": float(any(places[0])), "places_missed": float(min(missed)),
         "places_share": sum(sum(p) / len(p) if p else -0.1 for p in places),
         "district_met": float(district), "district_clash": float(bool(a.districts and b.districts) and not district),
+        "objects_met": float(objects), "objects_clash": float(bool(a.objects and b.objects) and not objects),
+        "objects_share": _share(a.objects.keys() & b.objects.keys(), a.objects, b.objects),
         "names_met": float(met), "names_clash": float(len(ends) - met), "stems": float(len(stems)),
         "stems_share": _share(stems, a.stems, b.stems), "stems_fewer": float(min(len(a.stems), len(b.stems), 4)),
         "stems_missed": float(min(len(a.stems - b.stems), len(b.stems - a.stems))),
@@ -314,30 +370,31 @@ def _met_and_clashing(a: Mapping[str, Found], b: Mapping[str, Found]) -> tuple[f
 class PairModel:
     """Grades pairs of texts. Stateless after construction."""
 
-    def __init__(self, profiler: Profiler, parameters: Parameters, names: Sequence[str], name: str) -> None:
-        self.profile = profiler
-        self.parameters = parameters
+    def __init__(self, profiler: Profiler, grading: Grading, names: Sequence[str], name: str) -> None:
+        self.profiler = profiler
+        self.grading = grading
         self.features = tuple(names)
         self.name = name
 
-    def compare(self, a: Document, a_encoding: Encoding, b: Document, b_encoding: Encoding) -> Comparison:
+    def profile(self, document: Document, encoding: Encoding) -> Profile:
+        """What is compared of a text: made once, it serves every comparison."""
+        return self.profiler(document, encoding)
+
+    def compare(self, a: Profile, b: Profile) -> Comparison:
         """The grade of two texts. Identical texts are always duplicates; the two sides may be swapped."""
-        x, y = self.profile(a, a_encoding), self.profile(b, b_encoding)
-        if x.text == y.text:
-            return Comparison("duplicate", 1.0, 0.0, 0.0, (), matching_sentences(a, a_encoding, b, b_encoding))
-        p = self.probabilities([(x, y)])[0]
+        p = self.probabilities([(a, b)])[0]
         relation = RELATIONS[int(p.argmax())]
         found: tuple[Conflict, ...] = ()
         if relation == "related":
-            found = conflicts(a, x.mentions, b, y.mentions)
-        shared = () if relation == "unrelated" else matching_sentences(a, a_encoding, b, b_encoding)
+            found = conflicts(a.document, a.mentions, b.document, b.mentions)
+        shared = () if relation == "unrelated" else matching_sentences(a.document, a.encoding, b.document, b.encoding)
         return Comparison(relation, float(p[0]), float(p[1]), float(p[2]), found, shared)
 
     def probabilities(self, pairs: Sequence[tuple[Profile, Profile]]) -> Array:
-        """float64 (n, 3): P(duplicate), P(related), P(unrelated), rows summing to 1."""
-        x = matrix(pairs, self.features, self.profile.background)
-        p = self.parameters
-        return np.asarray(softmax((x - p.centre) / p.scale @ p.weights + p.bias, axis=1), dtype=np.float64)
+        """float64 (n, 3): P(duplicate), P(related), P(unrelated), rows summing to 1; identical texts (1, 0, 0)."""
+        found = self.grading.probabilities(matrix(pairs, self.features, self.profiler.background))
+        found[[a.text == b.text for a, b in pairs]] = np.eye(len(RELATIONS))[0]
+        return found
 
 
 def matrix(pairs: Sequence[tuple[Profile, Profile]], names: Sequence[str], background: Background) -> Array:
@@ -357,9 +414,10 @@ def load_pair_model(path: Path, corpora: Path, encoder_id: str) -> PairModel:
     w = artefact.weights
     counts = dict(zip(artefact.vocabulary, w["counts"].tolist(), strict=True))
     background = Background(counts, int(artefact.meta["background_texts"]))
-    parameters = Parameters(
-        w["weights"], w["bias"], w["centre"], w["scale"], w["token_mean"].astype(np.float32),
+    trees = Trees(**{name: w[f"trees:{name}"] for name in Trees.__dataclass_fields__})
+    grading = Grading(w["weights"], w["bias"], w["centre"], w["scale"], trees)
+    profiler = Profiler(
+        MentionFinder(corpora / MENTIONS, counts), background, w["token_mean"].astype(np.float32),
         w["matter_weights"].astype(np.float32), w["matter_bias"].astype(np.float32),
     )  # fmt: skip
-    profiler = Profiler(MentionFinder(corpora / MENTIONS, counts), background, parameters)
-    return PairModel(profiler, parameters, artefact.meta["features"], artefact.name)
+    return PairModel(profiler, grading, artefact.meta["features"], artefact.name)

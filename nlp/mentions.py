@@ -1,4 +1,4 @@
-"""What a text names — places, numbers that identify, years — and what it asks for or against.
+"""What a text names — places, facilities and units, numbers that identify, years — and what it asks for or against.
 
 Two texts whose mentions cannot be the same thing are two matters, however alike they read. The words come from
 ``corpora/matching/matching.tsv``.
@@ -36,12 +36,14 @@ Found = dict[str, Stretch]
 class Mentions:
     """Mentions of one text.
 
-    names: suffix → two-character stems (「清水」 of 清水农贸市场); places: place entities by canonical name;
-    numbers, amounts: unit → values; years; stances: for each group, where it argues for and where against.
+    names: suffix → two-character stems (「清水」 of 清水农贸市场); places: place entities by canonical name; objects:
+    facilities and units likewise; numbers, amounts: unit → values; years; stances: for each group, where it argues for
+    and where against.
     """
 
     names: dict[str, Found]
     places: Found
+    objects: Found
     numbers: dict[str, Found]
     amounts: dict[str, Found]
     years: Found
@@ -102,7 +104,8 @@ class MentionFinder:
             (tuple(m.span() for m in f.finditer(text)), tuple(m.span() for m in a.finditer(text)))
             for f, a in self._stances
         )
-        return Mentions(self._names(text), _places(document), numbers, amounts, years, stances)
+        places, objects = _entities(document, {"PLACE"}), _entities(document, {"FACILITY", "UNIT"})
+        return Mentions(self._names(text), places, objects, numbers, amounts, years, stances)
 
     def _names(self, text: str) -> dict[str, Found]:
         found: dict[str, Found] = {}
@@ -122,13 +125,13 @@ def _any(words: Iterable[str]) -> Any:
     return regex.compile("|".join(sorted(words, key=len, reverse=True)))
 
 
-def _places(document: Document) -> Found:
-    """Place entities, by canonical name; offsets brought back to the normalised text."""
+def _entities(document: Document, labels: set[str]) -> Found:
+    """Entities of some labels, by canonical name; offsets brought back to the normalised text."""
     starts = document.normalised.starts
     position = {original: index for index, original in reversed(list(enumerate(starts)))}
     found: Found = {}
     for entity in document.entities:
-        if entity.label == "PLACE":
+        if entity.label in labels:
             shift = document.body_start if entity.field == "text" else 0
             begin = position.get(shift + entity.start)
             if begin is not None:
@@ -153,6 +156,11 @@ def same_name(a: str, b: str) -> bool:
     return a in b or b in a
 
 
+def any_same(a: Iterable[str], b: Iterable[str]) -> bool:
+    """Whether any name of one is, or may be the short form of, one of the other."""
+    return any(same_name(x, y) for x in a for y in b)
+
+
 def opposed(a: Mentions, b: Mentions) -> list[float]:
     """For each group of stances, the product of the two texts' leanings in [-1, 1]: below 0 where they differ."""
 
@@ -163,11 +171,14 @@ def opposed(a: Mentions, b: Mentions) -> list[float]:
 
 
 def conflicts(a: Document, a_mentions: Mentions, b: Document, b_mentions: Mentions) -> tuple[Conflict, ...]:
-    """What cannot be the same thing in two texts, at most one of a kind: place, number, time, polarity."""
+    """What cannot be the same thing in two texts, at most one of a kind: place, object, number, time, polarity."""
     found: list[tuple[ConflictKind, Stretch, Stretch]] = []
     place = _different_place(a_mentions, b_mentions)
     if place is not None:
         found.append(("place", *place))
+    a_objects, b_objects = a_mentions.objects, b_mentions.objects
+    if a_objects and b_objects and not any_same(a_objects, b_objects):
+        found.append(("object", next(iter(a_objects.values())), next(iter(b_objects.values()))))
     number = _disjoint(a_mentions.numbers, b_mentions.numbers)
     if number is not None:
         found.append(("number", *number))
@@ -184,7 +195,7 @@ def _different_place(a: Mentions, b: Mentions) -> tuple[Stretch, Stretch] | None
     names = _disjoint(a.names, b.names)
     if names is not None or a.stems & b.stems:
         return names
-    if a.districts and b.districts and not any(same_name(x, y) for x in a.districts for y in b.districts):
+    if a.districts and b.districts and not any_same(a.districts, b.districts):
         return a.places[min(a.districts)], b.places[min(b.districts)]
     return None
 

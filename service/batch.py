@@ -38,8 +38,8 @@ def compare_items(engine: Engine, items: Sequence[Any]) -> list[dict[str, Any]]:
             if isinstance(content, InputError):
                 raise content
             texts = [validate(content.get(side), side, engine.models.analyser.max_chars) for side in ("a", "b")]
-            a, b = engine.read([("", text) for text in texts])
-            answers.append({"id": identity, **render.comparison(engine.models.pairs.compare(*a, *b))})
+            a, b = (engine.models.pairs.profile(*read) for read in engine.read([("", text) for text in texts]))
+            answers.append({"id": identity, **render.comparison(engine.models.pairs.compare(a, b))})
         except InputError as error:
             answers.append(render.failed(identity, error))
     return answers

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from nlp.contracts import Comparison, Encoding, FloatArray, Span
+from nlp.contracts import Comparison, FloatArray, Span
 from nlp.document import Document
 from nlp.errors import InputError
 from nlp.grouping import Group, complete_linkage
+from nlp.matching import Profile
 from nlp.normalise import normalise
 from nlp.retrieval import Keys
 from nlp.similar import added_sentences
@@ -33,7 +34,7 @@ _MAX_DUPLICATES = 5
 _TURN = 32
 # Submissions whose candidates are looked up in one turn.
 _LOOKED_UP = 256
-# Token states kept at a time, of all documents together: about 1.5 kB each, or 300 MB.
+# Tokens kept at a time, of all documents together: about 4 kB each with all that is compared, or 800 MB.
 _KEPT_TOKENS = 200_000
 
 Report = Callable[[str, int, int], None]
@@ -118,14 +119,14 @@ class Duplicates:
         self.engine = engine
         self.store = store
         self.cases = Cases(store)
-        self._readings = _Readings(engine, store)
+        self._profiles = _Profiles(engine, store)
         # By the digests of two submissions (number, text and all): P(duplicate), None where not graded duplicate.
         self._grades: dict[tuple[str, str], float | None] = {}
 
     def forget(self) -> None:
         """Drop from memory what was erased. On the encoder's thread only."""
         self.engine.index.follow(self.store)
-        self._readings.forget()
+        self._profiles.forget()
 
     def receive(
         self, batch: Sequence[Submission], render: Callable[[Analysed], dict[str, Any]], actor: str
@@ -149,12 +150,13 @@ class Duplicates:
         answers = []
         for submission, number, outcome in items:
             [(document, encoding)] = self.engine.read([(submission.title, submission.text)])
+            profile = self.engine.models.pairs.profile(document, encoding)
             voice = voice_of(submission.submitter)
             mine = {n for n in voices.get(voice, []) if n != number} if voice else set()
             scores = self._near(document, encoding.vector, mine, number)
             likely: list[Candidate] = []
-            for stored, other, other_encoding in self._readings.get(sorted(scores)):
-                comparison = self.engine.models.pairs.compare(document, encoding, other, other_encoding)
+            for stored, other in self._profiles.get(sorted(scores)):
+                comparison = self.engine.models.pairs.compare(profile, other)
                 if comparison.relation == "duplicate" and (stored.id in mine or stored.id not in links):
                     case, _ = memberships.get(stored.id, (None, 0))
                     likely.append(Candidate(stored, scores[stored.id], comparison, case))
@@ -238,10 +240,11 @@ class Duplicates:
     def _graded(self, pairs: Sequence[tuple[int, int]]) -> list[float | None]:
         """P(duplicate) of each pair, None where it is not graded so. On the encoder's thread only."""
         numbers = sorted({number for pair in pairs for number in pair})
-        read = {stored.id: (document, encoding) for stored, document, encoding in self._readings.get(numbers)}
-        grades = [self.engine.models.pairs.compare(*read[a], *read[b]) if {a, b} <= read.keys() else None
-                  for a, b in pairs]  # fmt: skip
-        return [g.duplicate if g and g.relation == "duplicate" else None for g in grades]  # None: erased meanwhile
+        profiles = {stored.id: profile for stored, profile in self._profiles.get(numbers)}
+        there = [(a, b) for a, b in pairs if {a, b} <= profiles.keys()]  # the others were erased meanwhile
+        p = self.engine.models.pairs.probabilities([(profiles[a], profiles[b]) for a, b in there]) if there else ()
+        found = {pair: float(row[0]) for pair, row in zip(there, p, strict=True) if row.argmax() == 0}
+        return [found.get(pair) for pair in pairs]
 
     def _suggestions(self, groups: Sequence[Group], leads: dict[int, int]) -> Suggestions:
         """Groups as cases; what a submitter repeats in a group is a follow-up. ``leads``: lead → its open case."""
@@ -284,13 +287,13 @@ class Duplicates:
         return [() if s else added_sentences(*read[0], *r) for s, r in zip(same, read[1:], strict=True)]
 
 
-class _Readings:
-    """Documents and encodings of stored submissions; the most recently used are kept. On the encoder's thread only."""
+class _Profiles:
+    """What is compared of stored submissions; the most recently used are kept. On the encoder's thread only."""
 
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine = engine
         self._store = store
-        self._kept: OrderedDict[tuple[int, str, str], tuple[Document, Encoding]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, str, str], Profile] = OrderedDict()
         self._tokens = 0
         self._stamp = 0
 
@@ -299,25 +302,25 @@ class _Readings:
         stamp = self._store.stamp()
         erased = set(self._store.erasures(self._stamp)) if stamp != self._stamp else set()
         for key in [key for key in self._kept if key[0] in erased]:
-            self._tokens -= len(self._kept.pop(key)[1].tokens)
+            self._tokens -= len(self._kept.pop(key).encoding.tokens)
         self._stamp = stamp
 
-    def get(self, numbers: Sequence[int]) -> list[tuple[Stored, Document, Encoding]]:
+    def get(self, numbers: Sequence[int]) -> list[tuple[Stored, Profile]]:
         """Those of the submissions that are stored, in order, as they are now."""
         self.forget()
         stored = self._store.get_many(numbers)
         keys = [(s.id, s.submission.title, s.submission.text) for s in stored]  # a revised one is read again
         fresh = [key for key in keys if key not in self._kept]
-        for key, reading in zip(fresh, self._engine.read([key[1:] for key in fresh]), strict=True):
-            self._kept[key] = reading
-            self._tokens += len(reading[1].tokens)
+        for key, read in zip(fresh, self._engine.read([key[1:] for key in fresh]), strict=True):
+            self._kept[key] = self._engine.models.pairs.profile(*read)
+            self._tokens += len(read[1].tokens)
         found = []
         for item, key in zip(stored, keys, strict=True):
             self._kept.move_to_end(key)
-            found.append((item, *self._kept[key]))
+            found.append((item, self._kept[key]))
         while self._tokens > _KEPT_TOKENS:
-            _, (_, encoding) = self._kept.popitem(last=False)
-            self._tokens -= len(encoding.tokens)
+            _, profile = self._kept.popitem(last=False)
+            self._tokens -= len(profile.encoding.tokens)
         return found
 
 

@@ -165,14 +165,16 @@ class Engine:
         neighbours = index.search(encoding.vector, search_terms(document), limit, allowed)
         stored = {s.id: s for s in store.get_many([n.key for n in neighbours])}
         found = [(stored[n.key], n.score) for n in neighbours if n.key in stored]
-        answers = []
-        for rank, (item, score) in enumerate(found):
+        pairs = self.models.pairs
+        mine = pairs.profile(document, encoding)
+        graded = self.read([(item.submission.title, item.submission.text) for item, _ in found[:_GRADED]])
+        answers = [
+            Similar(item, other, score, pairs.compare(mine, pairs.profile(other, other_encoding)))
+            for (item, score), (other, other_encoding) in zip(found, graded, strict=False)
+        ]
+        for item, score in found[_GRADED:]:
             other = self.models.analyser(item.submission.text, item.submission.title)
-            comparison = None
-            if rank < _GRADED:
-                [other_encoding] = self.models.encoder.encode([other.normalised.text])
-                comparison = self.models.pairs.compare(document, encoding, other, other_encoding)
-            answers.append(Similar(item, other, score, comparison))
+            answers.append(Similar(item, other, score, None))
         return answers
 
     def read(self, items: Sequence[tuple[str, str]]) -> list[tuple[Document, Encoding]]:

@@ -95,13 +95,14 @@ def _compared(
 ) -> list[tuple[Comparison, dict[str, str]]]:
     """The answer to each pair, and its texts by side with personal data starred out."""
     read = reader.read([text for pair in pairs for text in (pair.a, pair.b)], report)
+    profiles = {text: model.profile(*both) for text, both in read.items()}
     answers = []
     for done, pair in enumerate(pairs, 1):
         shown = {
             side: masked(text, "text", [asdict(span) for span in read[text][0].pii])
             for side, text in (("a", pair.a), ("b", pair.b))
         }
-        answers.append((model.compare(*read[pair.a], *read[pair.b]), shown))
+        answers.append((model.compare(profiles[pair.a], profiles[pair.b]), shown))
         report("比较", done, len(pairs))
     return answers
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from nlp.contracts import Comparison, Encoding
 from nlp.corpus import Labelled
 from nlp.document import Analyser, Document
 from nlp.encoder import SentenceEncoder, load_encoder
+from nlp.matching import RELATIONS
 from nlp.screening import UrgencyScreen
 from nlp.similar import matching_sentences
 from nlp.taxonomy import Taxonomy, load_taxonomy
@@ -62,16 +65,27 @@ class CharacterEncoder:
 
 
 class CharacterGrader:
-    """P(duplicate) is the share of the characters of two texts that both have; duplicate from 0.6, related from 0.3."""
+    """P(duplicate) is the share of the characters of two texts that both have; duplicate from 0.5, related from 0.3."""
 
     name = "characters"
 
-    def compare(self, a: Document, a_encoding: Encoding, b: Document, b_encoding: Encoding) -> Comparison:
-        left, right = set(a.text), set(b.text)
-        share = len(left & right) / len(left | right)
-        relation = "duplicate" if share >= 0.6 else "related" if share >= 0.3 else "unrelated"
-        shared = matching_sentences(a, a_encoding, b, b_encoding) if relation != "unrelated" else ()
-        return Comparison(relation, share, (1 - share) / 2, (1 - share) / 2, (), shared)
+    def profile(self, document: Document, encoding: Encoding) -> Any:
+        return SimpleNamespace(document=document, encoding=encoding)
+
+    def compare(self, a: Any, b: Any) -> Comparison:
+        duplicate, related, unrelated = self.probabilities([(a, b)])[0]
+        relation = RELATIONS[int(np.argmax((duplicate, related, unrelated)))]
+        shared = matching_sentences(a.document, a.encoding, b.document, b.encoding) if relation != "unrelated" else ()
+        return Comparison(relation, duplicate, related, unrelated, (), shared)
+
+    def probabilities(self, pairs: Sequence[tuple[Any, Any]]) -> np.ndarray:
+        rows = []
+        for a, b in pairs:
+            left, right = set(a.document.text), set(b.document.text)
+            share = len(left & right) / len(left | right)
+            rest = 1 - share
+            rows.append((share, rest, 0.0) if share >= 0.3 else (share, 0.0, rest))
+        return np.array(rows).reshape(len(pairs), 3)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from nlp.taxonomy import load_taxonomy
+from nlp.units import load_units
 from service.settings import ROOT
 
 
@@ -28,6 +30,7 @@ def main() -> None:
         }
         _write(folder, meta)
     _describe_pairs()
+    _describe_units()
 
 
 def _describe_pairs() -> None:
@@ -43,6 +46,22 @@ def _describe_pairs() -> None:
             "variations": dict(sorted(Counter(v for r in records for v in r["variation"]).items())),
             "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
         }
+    _write(folder, meta)
+
+
+def _describe_units() -> None:
+    folder = ROOT / "corpora" / "units"
+    taxonomy = load_taxonomy(ROOT / "corpora" / "taxonomy" / "taxonomy.toml")
+    units = load_units(folder, list(taxonomy.matter_by_id))
+    meta: dict[str, object] = {
+        "units": dict(sorted(Counter(unit.level for unit in units.units).items())),
+        "duties": len(units.duties),
+        "matters": len({duty.matter for duty in units.duties}),
+        "sources": dict(sorted(Counter(duty.source for duty in units.duties).items())),
+        "referrals": len(units.referrals),
+        "licence": "MIT",
+        "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.tsv"))},
+    }
     _write(folder, meta)
 
 

@@ -89,7 +89,7 @@ def test_pair_floors(analyser: Analyser, encoder: SentenceEncoder) -> None:
     pairs = load_pairs(sorted((ROOT / "corpora" / "pairs" / "heldout").glob("*.jsonl")))
     model = load_pair_model(Settings().pair_model, ROOT / "corpora", encoder.encoder_id)
     read = Reader(analyser, encoder).read([t for p in pairs for t in (p.a, p.b)], lambda *_: None)
-    answers = [model.compare(*read[p.a], *read[p.b]) for p in pairs]
+    answers = [model.compare(model.profile(*read[p.a]), model.profile(*read[p.b])) for p in pairs]
     probabilities = np.array([[a.duplicate, a.related, a.unrelated] for a in answers])
     _hold("pairs", score_themes(RELATIONS, probabilities, [p.relation for p in pairs]).as_dict())
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nlp.contracts import Comparison, Encoding
-from nlp.document import Analyser, Document
+from nlp.contracts import Comparison
+from nlp.document import Analyser
 from nlp.encoder import SentenceEncoder
 from nlp.errors import ArtefactMismatch, DataError
-from nlp.matching import Background, PairModel, features, grams, load_pair_model
+from nlp.matching import Background, PairModel, Profile, features, grams, load_pair_model
 from nlp.pair_training import (
     LabelledPair,
     Reader,
@@ -34,11 +34,11 @@ def shipped(encoder: SentenceEncoder) -> PairModel:
 
 @pytest.fixture(scope="module")
 def compare(shipped: PairModel, analyser: Analyser, encoder: SentenceEncoder):  # type: ignore[no-untyped-def]
-    def both(text: str) -> tuple[Document, Encoding]:
+    def profile(text: str) -> Profile:
         document = analyser(text)
-        return document, encoder.encode([document.normalised.text])[0]
+        return shipped.profile(document, encoder.encode([document.normalised.text])[0])
 
-    return lambda a, b: shipped.compare(*both(a), *both(b))
+    return lambda a, b: shipped.compare(profile(a), profile(b))
 
 
 def test_grams_do_not_cross_punctuation() -> None:
@@ -136,7 +136,7 @@ def test_train_save_load_again(analyser: Analyser, tmp_path: Path) -> None:
     loaded = load_pair_model(tmp_path / "tiny", CORPORA, "characters")
     read = reader.read([p.a for p in pairs] + [p.b for p in pairs], lambda *_: None)
     for pair in pairs:
-        before, after = (m.compare(*read[pair.a], *read[pair.b]) for m in (trained.model, loaded))
+        before, after = (m.compare(m.profile(*read[pair.a]), m.profile(*read[pair.b])) for m in (trained.model, loaded))
         assert after.relation == before.relation
         assert after.duplicate == pytest.approx(before.duplicate, abs=1e-3)
     with pytest.raises(ArtefactMismatch, match="模型是用编码器 characters 训练的，当前编码器是 other"):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -494,9 +494,9 @@ def test_a_dry_run_answers_and_stores_nothing(client: TestClient, store: Store) 
 
 def test_conflicts_are_named_and_masked(settings: Settings, models: Models, store: Store) -> None:
     class Doubtful(CharacterGrader):
-        def compare(self, a: Any, a_encoding: Any, b: Any, b_encoding: Any) -> Comparison:
-            phone = Span("text", len(LAMP), len(LAMP) + 11, b.text[len(LAMP) :], "MOBILE")
-            return Comparison("duplicate", 0.8, 0.1, 0.1, (Conflict("number", a.span(0, 2, "X"), phone),), ())
+        def compare(self, a: Any, b: Any) -> Comparison:
+            phone = Span("text", len(LAMP), len(LAMP) + 11, b.document.text[len(LAMP) :], "MOBILE")
+            return Comparison("duplicate", 0.8, 0.1, 0.1, (Conflict("number", a.document.span(0, 2, "X"), phone),), ())
 
     app = create_app(settings, replace(models, pairs=Doubtful()), store)
     with TestClient(app, base_url="http://localhost") as client:
@@ -585,9 +585,9 @@ def test_asking_again_grades_only_what_is_new(models: Models, store: Store) -> N
     class Counting(CharacterGrader):
         asked = 0
 
-        def compare(self, *arguments: Any) -> Comparison:
-            self.asked += 1
-            return super().compare(*arguments)
+        def probabilities(self, pairs: Sequence[tuple[Any, Any]]) -> np.ndarray:
+            self.asked += len(pairs)
+            return super().probabilities(pairs)
 
     grader = Counting()
     engine = Engine(replace(models, pairs=grader), 4)

@@ -248,11 +248,11 @@ def test_indexes_and_caches_forget_even_what_another_process_erased(
     duplicates = Duplicates(engine, store)
     batch = [SECRET, replace(SECRET, external_id="2"), submission(3)]
     engine.run(lambda: duplicates.receive(batch, lambda answered: {}, "t"))
-    assert {key[0] for key in duplicates._readings._kept} >= {1}
+    assert {key[0] for key in duplicates._profiles._kept} >= {1}
     erase(another(store.office_id), [1], *SIGNED)
     engine.run(duplicates.forget)
-    assert 1 not in {key[0] for key in duplicates._readings._kept}
-    assert duplicates._readings._tokens == sum(len(e.tokens) for _, e in duplicates._readings._kept.values())
+    assert 1 not in {key[0] for key in duplicates._profiles._kept}
+    assert duplicates._profiles._tokens == sum(len(p.encoding.tokens) for p in duplicates._profiles._kept.values())
     assert engine.index.vectors.keys.tolist() == [2, 3]
     assert engine.index.vectors.get(1) is None
     assert len(engine.index.terms) == 2
@@ -282,7 +282,7 @@ def test_the_regular_check_forgets_and_outlives_trouble(
     app._check_regularly(duplicates, SimpleNamespace(wait=lambda seconds: next(turns)))  # type: ignore[arg-type]
     assert troubles == []
     assert engine.index.vectors.keys.tolist() == [2]
-    assert 1 not in {key[0] for key in duplicates._readings._kept}
+    assert 1 not in {key[0] for key in duplicates._profiles._kept}
 
 
 # Cases
