@@ -71,8 +71,7 @@ def _member(material: dict[str, Any]) -> dict[str, Any]:
 
 
 def _step(event: dict[str, Any]) -> dict[str, Any]:
-    """Who, when and why. The reason was written by staff, who may have copied a telephone number into it."""
-    reason = _cut(render.without_pii(event["detail"]["reason"]), _REASON)
+    reason = _cut(event["detail"]["reason"], _REASON)
     whole = event["detail"].get("whole", True)
     return {"actor": _cut(event["actor"], 20), "date": _day(event["at"]), "reason": reason, "whole": whole}
 

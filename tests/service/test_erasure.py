@@ -348,6 +348,8 @@ def test_erasure_over_http(client: TestClient, store: Store) -> None:
     seen = client.get("/v1/submissions/1").json()
     assert (seen["title"], seen["text"], seen["revisions"]) == ("", "", [])
     assert (seen["erased_at"], seen["events"][-1]["kind"]) == (gone.json()["erased_at"], "erased")
+    refused = client.post("/v1/submissions/1/contact", json=signed)
+    assert (refused.status_code, "1 号材料已于" in refused.json()["detail"]) == (404, True)
     case = client.get("/v1/cases/1").json()
     assert (case["erased"], case["lead"], case["count"], case["voices"]) == ([1], 2, 3, 2)
     assert [material["id"] for material in case["materials"]] == [2, 3]
