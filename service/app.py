@@ -19,8 +19,10 @@ from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
 from nlp.normalise import validate
-from service import app_access, app_cases, logs, problems, render, schemas
+from nlp.pii import mask
+from service import app_access, app_cases, app_lifecycle, logs, problems, render, schemas, schemas_lifecycle
 from service.access import Caller, Clock, Limiter, acting, authorise, utc_now
+from service.app_lifecycle import tag
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
 from service.database import StoreError
@@ -30,10 +32,13 @@ from service.erasure import erase
 from service.guard import Guard
 from service.intake import FIELDS, Row, to_submission
 from service.keys import Keys
+from service.lifecycle import Due, Lifecycle, load_rules
 from service.schemas_cases import Signed
 from service.search import advice, read_filters
 from service.settings import PAGES, Settings
+from service.steps import State
 from service.store import Store, Submission
+from service.timeline import names_of, timeline
 
 # A self-check older than this says nothing about now.
 CHECK_MAX_AGE = 60
@@ -89,6 +94,7 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     )
     app.state.settings, app.state.engine, app.state.store, app.state.metrics = settings, engine, store, Metrics()
     app.state.duplicates = Duplicates(engine, store)
+    app.state.lifecycle = Lifecycle(store, load_rules(settings))
     app.state.keys = Keys(store, clock)
     app.state.failures = Limiter(settings.login_rate_limit, "密钥不对", clock)
     problems.install(app)
@@ -96,6 +102,7 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     app.include_router(app_access.doors, responses=_ERRORS)
     for other in (app_access.router, app_cases.router):
         app.include_router(other, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
+    app.include_router(app_lifecycle.router, responses={**_ERRORS, **dict.fromkeys((404, 409, 412, 428), _PROBLEM)})
     app.include_router(system)
     app.mount("/", StaticFiles(directory=PAGES, html=True), name="pages")
     app.add_middleware(
@@ -226,24 +233,32 @@ def _submission(item: Any, settings: Settings) -> tuple[str | int | None, Submis
         return identity, error
 
 
-@router.get("/submissions", response_model=schemas.StoredPage, tags=["材料"], summary="材料列表")
+@router.get("/submissions", response_model=schemas_lifecycle.StoredPage, tags=["材料"], summary="材料列表")
 def list_submissions(
     request: Request,
     after: Annotated[int, Query(ge=0, le=2**31, description="从这个编号之后开始")] = 0,
     limit: Annotated[int, Query(ge=1, le=200, description="每页条数")] = 50,
     theme: Annotated[str | None, Query(max_length=100, description="只要这个主题")] = None,
     source: Annotated[str | None, Query(max_length=100, description="只要这个来源")] = None,
+    state: Annotated[State | None, Query(description="只要这个状态")] = None,
+    unit: Annotated[str | None, Query(max_length=100, description="只要这个主办单位")] = None,
+    due: Annotated[Due | None, Query(description="soon 临期，over 超期")] = None,
 ) -> JSONResponse:
-    """按编号升序列出已登记的材料；个人信息已遮盖。"""
-    store: Store = request.app.state.store
-    for field, value in (("theme", theme), ("source", source)):
+    """按编号升序列出已登记的材料；个人信息已遮盖。主题以人工判定的为准。"""
+    lifecycle: Lifecycle = request.app.state.lifecycle
+    for field, value in (("theme", theme), ("source", source), ("unit", unit)):
         validate(value, field, 100, required=False)
-    found = store.page(after=after, limit=limit, theme=theme, source=source)
+    where = lifecycle.conditions(state=state, unit=unit, due=due)
+    found = lifecycle.store.page(after=after, limit=limit, theme=theme, source=source, where=where)
     following = found[-1].id if len(found) == limit else None
-    return JSONResponse({"items": [render.stored(item) for item in found], "next": following})
+    standings = lifecycle.standing([item.id for item in found])
+    items = [{**render.stored(item), "standing": render.standing(standings[item.id])} for item in found]
+    return JSONResponse({"items": items, "next": following})
 
 
-@router.get("/submissions/{number}", response_model=schemas.StoredDetail, tags=["材料"], summary="一条材料")
+@router.get(
+    "/submissions/{number}", response_model=schemas_lifecycle.SubmissionDetail, tags=["材料"], summary="一条材料"
+)
 def get_submission(number: int, request: Request) -> JSONResponse:
     """一条材料、它的分析结果、历次修改前的内容和经过；个人信息已遮盖。已删除的只剩编号、来源与经过。"""
     store: Store = request.app.state.store
@@ -253,7 +268,15 @@ def get_submission(number: int, request: Request) -> JSONResponse:
     cases: Cases = request.app.state.duplicates.cases
     follows, followed_by = cases.links().get(number), cases.later([number])[number]
     relations = {"case": cases.case_of(number), "follows": follows, "followed_by": followed_by}
-    return JSONResponse(render.detail(found, relations, store.history(number), store.revisions(number)))
+    lifecycle: Lifecycle = request.app.state.lifecycle
+    names = names_of(request.app.state.engine.models.taxonomy)
+    progress = {
+        "standing": render.standing(lifecycle.standing([number])[number]),
+        "replies": [mask(reply) for reply in lifecycle.replies(number)],
+        "timeline": timeline(lifecycle.events(number), names),
+    }
+    body = render.detail(found, relations | progress, store.history(number), store.revisions(number))
+    return JSONResponse(body, headers=tag(lifecycle, number))
 
 
 @router.delete(

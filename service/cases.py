@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from nlp.errors import InputError, MinshengError
 from nlp.normalise import validate
+from service.standings import withdrawn
 from service.store import Store, Submitter, now
 from service.tables import case_members, cases, events, follows, submissions
 
@@ -73,12 +74,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Outline:
-    """A case, the number of distinct submitters, and the follow-ups to its members (in neither count).
-
-    ``erased``: members without content; they keep their number in the case, but are no voice any more.
-    """
+    """A case, its submissions and distinct submitters: follow-ups, withdrawn ones are neither, erased ones no voice."""
 
     case: Case
+    count: int
     voices: int
     follow_ups: tuple[int, ...]
     erased: tuple[int, ...]
@@ -188,11 +187,15 @@ class Cases:
 
     def outline(self, case: Case) -> Outline:
         """The counts of a case."""
+        with self.store.reading() as connection:
+            gone = withdrawn(connection, self.store.office_id)
+        counted = [number for number in case.members if number not in gone]
         present = {item.id: item.submission.submitter for item in self.store.get_many(case.members)}
+        voices = count_voices(present[number] for number in counted if number in present)
         later = self.later(case.members)
         follow_ups = tuple(sorted(number for numbers in later.values() for number in numbers))
         erased = tuple(number for number in case.members if number not in present)
-        return Outline(case, count_voices(present.values()), follow_ups, erased)
+        return Outline(case, len(counted), voices, follow_ups, erased)
 
     def page(self, *, after: int = 0, limit: int = 50, state: State | None = None) -> list[Case]:
         """Cases numbered above ``after``, ascending."""
@@ -327,10 +330,9 @@ class Cases:
         query = query.where(self.store.mine(submissions), submissions.c.id.in_(possible))
         there = {row.id: row.erased_at for row in connection.execute(query)}
         for number in numbers:
-            if number not in there:
-                raise NotFound(field, f"没有编号为 {number} 的材料")
-            if there[number] is not None:
-                raise NotFound(field, f"{number} 号材料已于 {there[number]} 删除")
+            if number not in there or there[number] is not None:
+                erased = f"{number} 号材料已于 {there.get(number)} 删除"
+                raise NotFound(field, erased if number in there else f"没有编号为 {number} 的材料")
 
     def _must_be_free(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
         self._must_exist(connection, numbers, "members")

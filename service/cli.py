@@ -20,7 +20,7 @@ from openpyxl import Workbook
 
 from nlp.errors import InputError, MinshengError
 from nlp.normalise import validate
-from service import intake, render
+from service import cli_lifecycle, intake, render
 from service.cli_cases import cases_app
 from service.cli_keys import keys_app
 from service.cli_models import (
@@ -45,6 +45,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(cases_app, name="cases")
 app.add_typer(store_app)
 app.add_typer(keys_app, name="keys")
+cli_lifecycle.install(app)
 
 _BATCH = 32
 _LOOPBACK_BINDS = {"127.0.0.1", "localhost", "::1"}
@@ -283,12 +284,14 @@ def similar(
 
 @app.command()
 def reindex() -> None:
-    """为缺少向量（换编码器之后）或检索用词（旧版登记）的材料补算；全部算好后一次切换。"""
+    """为缺少向量（换编码器之后）或检索用词（旧版登记）的材料补算，全部算好后一次切换；并由经过重建办理状态。"""
     from service.engine import lacking  # noqa: PLC0415  (loads the models' libraries)
     from service.engine import reindex as reindex_all  # noqa: PLC0415
+    from service.lifecycle import Lifecycle  # noqa: PLC0415
 
     settings = read_settings()
     with open_engine(settings) as engine, open_store(settings) as store, progress_bar() as progress:
+        Lifecycle(store).rebuild()
         encoder_id = engine.models.encoder.encoder_id
         total = sum(map(len, lacking(store, encoder_id)))
         task = progress.add_task("重新分析", total=total)

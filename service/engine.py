@@ -20,6 +20,7 @@ from nlp.screening import UrgencyScreen
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.themes import ThemeModel, load_theme_model, search_terms
 from service.database import StoreError
+from service.reanalysis import prepare, switch
 from service.search import Filters, Index, matching, set_words, without_words
 from service.settings import Settings
 from service.store import Analysis, Store, Stored, Submission
@@ -237,9 +238,9 @@ def reindex(engine: Engine, store: Store, render: Callable[[Analysed], dict[str,
         items = store.get_many(numbers[start : start + _BATCH])
         answers = engine.analyse([(item.submission.title, item.submission.text) for item in items])
         done = [(i, analysis_of(a, render(a))) for i, a in zip(items, answers, strict=True) if isinstance(a, Analysed)]
-        store.prepare(done, encoder_id)
+        prepare(store, done, encoder_id)
         yield start + len(items)
-    store.switch(encoder_id)
+    switch(store, encoder_id)
     for start in range(0, len(wordless), _BATCH):
         items = store.get_many(wordless[start : start + _BATCH])
         found: dict[int, list[str]] = {}

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.cases import NotFound, signed
-from service.store import Store, now, tombstone
+from service.store import Store, tombstone
 from service.tables import CONTENT, case_members, cases, submissions
 
 _KEPT = {"office_id", "id", "source", "external_id", "content_sha256", "title", "text", "stored_at", "erased_at"}
@@ -51,7 +51,7 @@ def _erase(store: Store, connection: sa.Connection, number: int, actor: str, rea
         return str(row.erased_at)
     for table in CONTENT:
         connection.execute(table.delete().where(store.mine(table), table.c.submission_id == number))
-    stone = {"external_id": tombstone(store.office_id, row.source, row.external_id), "erased_at": now()}
+    stone = {"external_id": tombstone(store.office_id, row.source, row.external_id), "erased_at": store.now()}
     connection.execute(submissions.update().where(*here).values(**_BLANK, **stone))
     detail = {"reason": reason, **_hand_over(store, connection, number)}
     store.record(connection, number, "erased", actor, detail)
@@ -75,7 +75,7 @@ def _hand_over(store: Store, connection: sa.Connection, number: int) -> dict[str
     successor = connection.execute(members).scalar()
     here = store.mine(cases), cases.c.id == case
     if successor is None:
-        connection.execute(cases.update().where(*here).values(closed_at=now()))
+        connection.execute(cases.update().where(*here).values(closed_at=store.now()))
         connection.execute(case_members.update().where(*inside, case_members.c.case_id == case).values(open=None))
     else:
         connection.execute(cases.update().where(*here, cases.c.lead_id == number).values(lead_id=successor))

@@ -71,6 +71,7 @@ def _member(material: dict[str, Any]) -> dict[str, Any]:
 
 
 def _step(event: dict[str, Any]) -> dict[str, Any]:
+    """Who, when and why."""
     reason = _cut(event["detail"]["reason"], _REASON)
     whole = event["detail"].get("whole", True)
     return {"actor": _cut(event["actor"], 20), "date": _day(event["at"]), "reason": reason, "whole": whole}

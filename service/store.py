@@ -18,11 +18,15 @@ import sqlalchemy as sa
 
 from nlp.contracts import FloatArray
 from service.database import Database, StoreError
-from service.tables import analyses, events, reanalyses, revisions, submissions, terms, vectors
+from service.standings import keep, of_submission
+from service.steps import Event
+from service.tables import analyses, events, reanalyses, revisions, standings, submissions, terms, vectors
 
 Outcome = Literal["new", "revised", "unchanged", "erased"]
 # What is derived from a submission and used to find it; ``reanalyses`` holds the same columns, not yet in use.
-_IN_USE = (vectors, terms, analyses)
+DERIVED = (vectors, terms, analyses)
+# What came last from the source, whatever people have changed of it since: the same again is no news.
+_RECEIVED = sa.func.coalesce(submissions.c.received_sha256, submissions.c.content_sha256)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Analysis:
 
 @dataclass(frozen=True)
 class Stored:
-    """A stored submission with its number and its analysis (None only while it is being stored).
+    """With its number, its analysis (None only while being stored), and the ``theme`` and ``matter`` people decided.
 
     ``erased_at``: ISO 8601, UTC; of an erased one, nothing but number, source and a digest for external id is left.
     """
@@ -81,6 +85,8 @@ class Stored:
     id: int
     submission: Submission
     analysis: dict[str, Any] | None
+    theme: str | None = None
+    matter: str | None = None
     erased_at: str | None = None
 
 
@@ -95,6 +101,10 @@ class Revision:
 
 class Store(Database):
     """One office's submissions. Safe to share between threads; each call is one transaction."""
+
+    def __init__(self, url: str, office_id: str) -> None:
+        super().__init__(url, office_id)
+        self.now = now
 
     def outcome(self, submission: Submission) -> Outcome:
         """What storing this submission would do."""
@@ -132,12 +142,21 @@ class Store(Database):
         return [found[number] for number in numbers if number in found]
 
     def page(
-        self, *, after: int = 0, limit: int = 50, theme: str | None = None, source: str | None = None
+        self,
+        *,
+        after: int = 0,
+        limit: int = 50,
+        theme: str | None = None,
+        source: str | None = None,
+        where: Sequence[sa.ColumnElement[bool]] = (),
     ) -> list[Stored]:
-        """Submissions numbered above ``after``, ascending, optionally of one theme or source; no erased ones."""
-        conditions = [self.present(), submissions.c.id > after]
+        """Submissions numbered above ``after``, ascending, no erased ones.
+
+        Optionally of one theme (which people may have decided) or source, or as ``where`` says.
+        """
+        conditions = [self.present(), submissions.c.id > after, *where]
         if theme:
-            conditions.append(analyses.c.primary_theme == theme)
+            conditions.append(sa.func.coalesce(standings.c.theme, analyses.c.primary_theme) == theme)
         if source:
             conditions.append(submissions.c.source == source)
         return list(self._select(sa.and_(*conditions), limit))
@@ -198,40 +217,6 @@ class Store(Database):
         with self.reading() as connection:
             return list(connection.execute(query.order_by(submissions.c.id)).scalars())
 
-    def prepare(self, batch: Sequence[tuple[Stored, Analysis]], encoder_id: str) -> None:
-        """Keep analyses and vectors beside those in use until ``switch``, in one transaction.
-
-        What was revised or erased since it was read is left out.
-        """
-        numbers = [item.id for item, _ in batch]
-        with self.writing() as connection:
-            query = sa.select(submissions.c.id, submissions.c.content_sha256)
-            unchanged = dict(connection.execute(query.where(self.present(), submissions.c.id.in_(numbers))).all())
-            before = self.mine(reanalyses), reanalyses.c.encoder_id == encoder_id
-            connection.execute(reanalyses.delete().where(*before, reanalyses.c.submission_id.in_(numbers)))
-            for item, analysis in batch:
-                if unchanged.get(item.id) == item.submission.sha256():
-                    row = {**_analysis_row(analysis), "encoder_id": encoder_id, "submission_id": item.id}
-                    connection.execute(reanalyses.insert().values(office_id=self.office_id, **row))
-
-    def switch(self, encoder_id: str) -> int:
-        """Put all that was prepared for this encoder in place of what is in use, in one transaction; how many."""
-        ready = self.mine(reanalyses), reanalyses.c.encoder_id == encoder_id
-        with self.writing() as connection:
-            query = sa.select(reanalyses.c.submission_id, reanalyses.c.model).where(*ready)
-            found = connection.execute(query.order_by(reanalyses.c.submission_id)).all()
-            for table in _IN_USE:
-                numbers = sa.select(reanalyses.c.submission_id).where(*ready)
-                connection.execute(table.delete().where(self.mine(table), table.c.submission_id.in_(numbers)))
-                names = table.columns.keys()
-                rows = sa.select(*(reanalyses.c[name] for name in names)).where(*ready)
-                connection.execute(table.insert().from_select(names, rows))
-            connection.execute(reanalyses.delete().where(self.mine(reanalyses)))
-            for row in found:
-                detail = {"model": row.model, "encoder": encoder_id}
-                self.record(connection, row.submission_id, "analysed", "machine", detail)
-        return len(found)
-
     def stamp(self) -> int:
         """The number of the last event: unchanged means that nothing was stored or changed since."""
         with self.reading() as connection:
@@ -251,7 +236,8 @@ class Store(Database):
             return known.id, outcome
         if analysis is None:  # another process revised it between the look and the write
             raise StoreError(f"{submission.source} {submission.external_id} 刚被其他程序改动，请重试")
-        row = {**_row(submission), "content_sha256": submission.sha256(), "stored_at": now()}
+        digests = {"content_sha256": submission.sha256(), "received_sha256": None}
+        row = {**_row(submission), **digests, "stored_at": now()}
         if known is None:
             number = self.next_number(connection, submissions)
             connection.execute(submissions.insert().values(office_id=self.office_id, id=number, **row))
@@ -273,23 +259,23 @@ class Store(Database):
         mine = self.mine(submissions), submissions.c.id == number
         before = connection.execute(sa.select(submissions).where(*mine)).mappings().one()
         content = json.dumps(_row(_submission(before)), ensure_ascii=False)
-        row = {"submission_id": number, "id": (last or 0) + 1, "content": content, "replaced_at": now()}
+        row = {"submission_id": number, "id": (last or 0) + 1, "content": content, "replaced_at": self.now()}
         connection.execute(revisions.insert().values(office_id=self.office_id, **row))
         return int(row["id"])
 
     def _analysed(self, connection: sa.Connection, number: int, analysis: Analysis, encoder_id: str) -> None:
         """Put an analysis in place of what there was, and say so."""
-        row = {**_analysis_row(analysis), "office_id": self.office_id, "submission_id": number}
+        row = {**analysis_row(analysis), "office_id": self.office_id, "submission_id": number}
         row["encoder_id"] = encoder_id
-        for table in (*_IN_USE, reanalyses):
+        for table in (*DERIVED, reanalyses):
             connection.execute(table.delete().where(self.mine(table), table.c.submission_id == number))
-        for table in _IN_USE:
+        for table in DERIVED:
             connection.execute(table.insert().values({name: row[name] for name in table.columns.keys()}))  # noqa: SIM118
         self.record(connection, number, "analysed", "machine", {"model": analysis.model, "encoder": encoder_id})
 
     def _known(self, connection: sa.Connection, submission: Submission) -> Any:
         names = submission.external_id, tombstone(self.office_id, submission.source, submission.external_id)
-        query = sa.select(submissions.c.id, submissions.c.content_sha256, submissions.c.erased_at).where(
+        query = sa.select(submissions.c.id, _RECEIVED.label("content_sha256"), submissions.c.erased_at).where(
             self.mine(submissions),
             submissions.c.source == submission.source,
             submissions.c.external_id.in_(names),
@@ -298,11 +284,12 @@ class Store(Database):
 
     def _select(self, condition: sa.ColumnElement[bool], limit: int | None = None) -> Iterator[Stored]:
         query = (
-            sa.select(submissions, analyses.c.result)
+            sa.select(submissions, analyses.c.result, standings.c.theme, standings.c.matter)
             .outerjoin(
                 analyses,
                 sa.and_(analyses.c.office_id == submissions.c.office_id, analyses.c.submission_id == submissions.c.id),
             )
+            .outerjoin(standings, of_submission())
             .where(condition)
             .order_by(submissions.c.id)
             .limit(limit)
@@ -310,22 +297,29 @@ class Store(Database):
         with self.reading() as connection:
             rows = connection.execute(query).mappings().all()
         for row in rows:
-            result = json.loads(row["result"]) if row["result"] else None
-            yield Stored(row["id"], _submission(row), result, row["erased_at"])
+            analysis = json.loads(row["result"]) if row["result"] else None
+            decided = row["theme"], row["matter"]
+            yield Stored(row["id"], _submission(row), analysis, *decided, erased_at=row["erased_at"])
+
+    def amend(
+        self, connection: sa.Connection, number: int, submission: Submission, analysis: Analysis | None, encoder_id: str
+    ) -> None:
+        """Replace a submission, and its analysis if there is a new one; what was received stays known by its digest."""
+        self._keep(connection, number)
+        here = self.mine(submissions), submissions.c.id == number
+        digests = {"content_sha256": submission.sha256(), "received_sha256": _RECEIVED}
+        connection.execute(submissions.update().where(*here).values(**_row(submission), **digests))
+        if analysis is not None:
+            self._analysed(connection, number, analysis, encoder_id)
 
     def record(self, connection: sa.Connection, number: int, kind: str, actor: str, detail: dict[str, Any]) -> None:
-        """Append an event of submission ``number``, in the transaction of what it tells of."""
+        """Append an event of submission ``number`` and bring its standing up to it, in the transaction it tells of."""
+        event = Event(self.next_number(connection, events), kind, actor, self.now(), detail)
+        row = {"id": event.id, "submission_id": number, "kind": kind, "actor": actor, "at": event.at}
         connection.execute(
-            events.insert().values(
-                office_id=self.office_id,
-                id=self.next_number(connection, events),
-                submission_id=number,
-                kind=kind,
-                actor=actor,
-                at=now(),
-                detail=json.dumps(detail, ensure_ascii=False),
-            )
+            events.insert().values(office_id=self.office_id, **row, detail=json.dumps(detail, ensure_ascii=False))
         )
+        keep(connection, self.office_id, number, event)
 
     def next_number(self, connection: sa.Connection, table: sa.Table) -> int:
         """The next running number of a table; safe because the writer holds the lock."""
@@ -359,7 +353,8 @@ def _row(submission: Submission) -> dict[str, Any]:
     return row | {f"submitter_{name}": value for name, value in asdict(submission.submitter).items()}
 
 
-def _analysis_row(analysis: Analysis) -> dict[str, Any]:
+def analysis_row(analysis: Analysis) -> dict[str, Any]:
+    """The columns that hold an analysis, of all ``DERIVED`` tables together."""
     return {
         "vector": analysis.vector,
         "words": " ".join(analysis.words),

@@ -23,6 +23,8 @@ from service.database import StoreError
 from service.duplicates import Duplicates
 from service.engine import Engine, Models
 from service.erasure import erase
+from service.lifecycle import Lifecycle, StepRefused
+from service.reanalysis import prepare, switch
 from service.search import Index, without_words
 from service.store import Store, Submission, Submitter
 from service.tables import CONTENT, metadata, submissions
@@ -61,7 +63,8 @@ def fill(store: Store) -> None:
     others = [(submission(i, f"第{i}盏路灯坏了" * 30), analysis(seed=i)) for i in range(40)]
     store.add([*others[:20], (SECRET, answer("翡翠玛瑙湾")), *others[20:]], ENCODER, "t")
     store.add([(REVISED, answer("砗磲湾"))], ENCODER, "t")
-    store.prepare([(item, answer("砗磲湾")) for item in store.get_many([21])], "e2")
+    prepare(store, [(item, answer("砗磲湾")) for item in store.get_many([21])], "e2")
+    Lifecycle(store).step(21, "answered", "王芳", "已核实", {"reply": "砗磲湾的电梯已停用检修。"})
 
 
 @pytest.fixture
@@ -85,7 +88,11 @@ def test_content_goes_and_a_tombstone_stays(filled: Store) -> None:
     assert (filled.without_vector("e2"), without_words(filled)) == ([n for n in range(1, 42) if n != 21], [])
     last = filled.history(21)[-1]
     assert (last["kind"], last["actor"], last["detail"]) == ("erased", "王芳", {"reason": "本人要求删除"})
-    assert filled.switch("e2") == 0
+    assert switch(filled, "e2") == 0
+    lifecycle = Lifecycle(filled)
+    assert (lifecycle.replies(21), lifecycle.standing([21])[21].state) == ([], "已删除")
+    with pytest.raises(StepRefused, match="现为“已删除”"):
+        lifecycle.step(21, "closed", "王芳", "核实", {"result": "已解决"})
     with filled.reading() as connection:
         rows = [tuple(row) for table in metadata.sorted_tables for row in connection.execute(sa.select(table))]
     for word in WORDS:
@@ -94,7 +101,7 @@ def test_content_goes_and_a_tombstone_stays(filled: Store) -> None:
 
 def test_every_table_that_hangs_on_submissions_is_emptied_or_holds_no_content() -> None:
     """A new table belongs into one of the two: ``CONTENT``, or this list after thought."""
-    without_content = {"events", "case_members", "follows"}
+    without_content = {"events", "case_members", "follows", "standings"}
     hanging = {table.name for table in metadata.sorted_tables if "submission_id" in table.c}
     assert hanging == {table.name for table in CONTENT} | without_content
 
@@ -304,6 +311,7 @@ def test_a_case_keeps_the_number_and_counts_no_voice(filled: Store) -> None:
                  lambda: cases.follow(21, 3, "a", "b"), lambda: cases.follow(3, 21, "a", "b")):  # fmt: skip
         with pytest.raises(NotFound, match="21 号材料已于 .* 删除"):
             step()
+    assert Lifecycle(filled).step(1, "kept", "a", "b", members=True) == (1, 2)
     assert cases.undo(1, "a", "b", member=21).members == (1, 2)
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from service.database import StoreError
+from service.lifecycle import Lifecycle
+from service.reanalysis import prepare, switch
 from service.store import Analysis, Store, Submission, Submitter
 
 pytestmark = pytest.mark.both_engines
@@ -126,32 +128,43 @@ def test_a_revision_keeps_what_was_there_before(store: Store) -> None:
     assert store.revisions(2) == []
 
 
+def test_what_people_changed_is_kept_as_well(store: Store) -> None:
+    first = replace(submission(1), title="路灯")
+    store.add([(first, analysis())], ENCODER, "t")
+    titled = replace(first, title="青云路路灯")
+    Lifecycle(store).revise(1, titled, None, ENCODER, "王芳", "标题不清", None)
+    assert [one.submission for one in store.revisions(1)] == [first]
+    assert store.outcome(first) == "unchanged"
+    store.add([(replace(first, text="换了"), analysis())], ENCODER, "t")
+    assert [one.submission for one in store.revisions(1)] == [first, titled]
+
+
 # Another encoder
 
 
 def test_what_is_prepared_is_used_only_from_the_switch_on(store: Store) -> None:
     store.add([(submission(i), analysis("urban", i)) for i in range(3)], ENCODER, "t")
     items, stamp = list(store.everything()), store.stamp()
-    store.prepare([(item, analysis("ecology", 9)) for item in items[:2]], "e2")
-    store.prepare([(items[1], analysis("ecology", 9))], "e2")  # another process did the same
+    prepare(store, [(item, analysis("ecology", 9)) for item in items[:2]], "e2")
+    prepare(store, [(items[1], analysis("ecology", 9))], "e2")  # another process did the same
     assert (store.vectors(ENCODER)[0], store.vectors("e2")[0]) == ([1, 2, 3], [])
     assert [s.id for s in store.page(theme="urban")] == [1, 2, 3]
     assert (store.stamp(), store.without_vector("e2")) == (stamp, [1, 2, 3])
     assert store.without_vector("e2", prepared=True) == [3]
-    assert store.switch("e2") == 2
+    assert switch(store, "e2") == 2
     assert (store.vectors(ENCODER)[0], store.vectors("e2")[0]) == ([3], [1, 2])
     np.testing.assert_array_equal(store.vectors("e2")[1][0], analysis(seed=9).vector)
     assert [s.id for s in store.page(theme="ecology")] == [1, 2]
     assert store.history(2)[-1]["detail"] == {"model": "model@1", "encoder": "e2"}
-    assert store.switch("e2") == 0
+    assert switch(store, "e2") == 0
 
 
 def test_what_changes_while_it_is_prepared_is_not_switched(store: Store) -> None:
     store.add([(submission(i), analysis()) for i in range(3)], ENCODER, "t")
     items = list(store.everything())
     store.add([(submission(0, "改过了"), analysis())], ENCODER, "t")
-    store.prepare([(item, analysis("ecology")) for item in items], "e2")  # read before the revision
+    prepare(store, [(item, analysis("ecology")) for item in items], "e2")  # read before the revision
     store.add([(submission(1, "也改了"), analysis())], ENCODER, "t")
-    assert store.switch("e2") == 1
+    assert switch(store, "e2") == 1
     assert [s.id for s in store.page(theme="ecology")] == [3]
     assert store.without_vector("e2") == [1, 2]
