@@ -30,6 +30,10 @@ FLAGS = ("涉法涉诉", "指名举报", "个人事项", "内容空泛")
 # The columns of the weights, in order.
 READINGS = (URGENT, *KINDS, *FLAGS)
 _KIND = slice(1, 1 + len(KINDS))
+# A sentence alone must speak louder than a whole text (by this much log-odds), and be this long: in a letter of twenty
+# sentences some 「走了。」 always sounds like something.
+_LOUDER = 1.5
+_HEARD = 8
 Array = NDArray[np.float64]
 
 
@@ -47,6 +51,13 @@ class Parameters:
     def scores(self, vectors: FloatArray) -> Array:
         """float64 (n, 11) of (n, d) vectors: log-odds of urgency and flags, logits of kinds."""
         return np.asarray(vectors.astype(np.float64) @ self.weights + self.bias)
+
+
+def urgency(document: Document, encoding: Encoding, weights: Array, bias: float) -> float:
+    """P(urgent) in [0, 1]: of the text, or of its loudest sentence where that is more."""
+    vectors = [encoding.vector, *(encoding.pool(a, b) for a, b in document.sentences if b - a >= _HEARD)]
+    scores = np.stack(vectors).astype(np.float64) @ weights + bias
+    return float(expit(max(scores[0], scores[1:].max(initial=-np.inf) - _LOUDER)))
 
 
 class Channels:
@@ -92,7 +103,9 @@ class Screen:
             return document.span(*document.sentences[best[READINGS.index(reading)]], label)
 
         thresholds, whole = self.parameters.thresholds, scores[0]
-        urgent = expit(scores[:, 0].max()) >= thresholds[URGENT]
+        urgent = (
+            urgency(document, encoding, self.parameters.weights[:, 0], self.parameters.bias[0]) >= thresholds[URGENT]
+        )
         kinds = softmax(whole[_KIND])
         kind = KINDS[int(kinds.argmax())]
         flags = tuple(

@@ -24,7 +24,7 @@ from nlp.corpus import lines_of
 from nlp.document import Analyser, Document
 from nlp.errors import DataError
 from nlp.evaluation import Estimate, calibration_error, detection, wilson
-from nlp.screening import FLAGS, KINDS, READINGS, TASK, URGENT, Array, Parameters
+from nlp.screening import FLAGS, KINDS, READINGS, TASK, URGENT, Array, Parameters, urgency
 
 SEED = 7
 FOLDS = 8
@@ -107,9 +107,9 @@ def train_screen(
         p = np.zeros(len(rows))
         for inner, outer in _folds(truth):
             w, b = _fit(vectors[rows][inner], truth[inner], quiet)
-            for i in outer:
-                parts = _rows(texts[rows[i]]) if reading == URGENT else vectors[rows[i]][None]
-                p[i] = expit((parts.astype(np.float64) @ w + b).max())
+            p[outer] = expit(vectors[rows][outer].astype(np.float64) @ w + b)
+            if reading == URGENT:
+                p[outer] = [urgency(texts[rows[i]][0], texts[rows[i]][1], w, b) for i in outer]
         thresholds[reading] = threshold(truth, p)
         scores[reading] = both(truth.tolist(), (p >= thresholds[reading]).tolist())
 
@@ -126,11 +126,6 @@ def train_screen(
     bias[1 : 1 + len(KINDS)] = model.intercept_ * sharpness
     scores["诉求类型"] = {"accuracy": accuracy}
     return Parameters(weights, bias, thresholds), scores
-
-
-def _rows(read: Read) -> FloatArray:
-    document, encoding = read
-    return np.stack([encoding.vector, *(encoding.pool(*stretch) for stretch in document.sentences)])
 
 
 def _fit(vectors: FloatArray, truth: Bools, quiet: FloatArray) -> tuple[Array, float]:

@@ -44,15 +44,16 @@ def test_it_answers_what_it_was_taught(read: Read, kind: str, flag: str, texts: 
 def test_one_urgent_sentence_in_a_long_letter_is_found(read: Read) -> None:
     letter = "请问窗口时间材料。" * 12
     assert read(letter).urgent is None
-    found = read(letter + "大火烧来了！" + letter).urgent
+    assert read(letter + "着火了。" + letter).urgent is None  # too short to be heard alone
+    found = read(letter + "大火烧来了，起火了救人！" + letter).urgent
     assert found is not None
-    assert (found.field, found.text, found.label) == ("text", "大火烧来了！", "URGENT")
+    assert (found.field, found.text, found.label) == ("text", "大火烧来了，起火了救人！", "URGENT")
 
 
 def test_the_title_can_say_so(read: Read) -> None:
-    found = read("请问窗口时间材料。", "着火了快来").urgent
+    found = read("请问窗口时间材料。", "着火了快来，起火了救人").urgent
     assert found is not None
-    assert (found.field, found.text) == ("title", "着火了快来")
+    assert (found.field, found.text) == ("title", "着火了快来，起火了救人")
 
 
 def test_the_words_are_the_sentence_that_speaks_most(read: Read) -> None:
@@ -152,7 +153,7 @@ def test_a_saved_model_answers_the_same_and_refuses_what_it_is_not_for(
 
 def test_scores_counted_by_hand(read: Read) -> None:
     cases = [
-        Case("1", "请问窗口。着火了快来。", True, "着火了快来", None, None),
+        Case("1", "请问窗口。着火了快来，起火了救人。", True, "着火了快来", None, None),
         Case("2", "请问材料", True, "请问材料", None, None),  # missed
         Case("3", "起火了救人", False, None, None, None),  # a false alarm
         Case("4", "真好啊", None, None, "表扬", ("内容空泛",)),
