@@ -19,7 +19,17 @@ from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
 from nlp.pii import mask
-from service import app_access, app_cases, app_lifecycle, logs, problems, render, schemas, schemas_lifecycle
+from service import (
+    app_access,
+    app_cases,
+    app_lifecycle,
+    app_results,
+    logs,
+    problems,
+    render,
+    schemas,
+    schemas_lifecycle,
+)
 from service.access import Caller, Clock, Limiter, authorise, utc_now
 from service.app_lifecycle import tag
 from service.batch import checked, classify_items, compare_items, similar_items
@@ -95,7 +105,7 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     problems.install(app)
     app.include_router(router)
     app.include_router(app_access.doors, responses=_ERRORS)
-    for other in (app_access.router, app_cases.router):
+    for other in (app_access.router, app_cases.router, app_results.router):
         app.include_router(other, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
     app.include_router(app_lifecycle.router, responses={**_ERRORS, **dict.fromkeys((404, 409, 412, 428), _PROBLEM)})
     app.include_router(system)

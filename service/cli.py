@@ -20,7 +20,7 @@ from openpyxl import Workbook
 
 from nlp.errors import InputError, MinshengError
 from nlp.normalise import validate
-from service import cli_lifecycle, intake, render
+from service import cli_lifecycle, cli_results, intake, render
 from service.cli_cases import cases_app
 from service.cli_keys import keys_app
 from service.cli_models import (
@@ -44,6 +44,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(cases_app, name="cases")
 app.add_typer(keys_app, name="keys")
 cli_lifecycle.install(app)
+cli_results.install(app)
 
 _BATCH = 32
 _LOOPBACK_BINDS = {"127.0.0.1", "localhost", "::1"}

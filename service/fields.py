@@ -89,6 +89,18 @@ def _units(field: str, value: object, units: Mapping[str, str] | None) -> list[s
     return [unit_name(field, one, units) for one in _list(field, value)]
 
 
+def _number(field: str, value: object, _units: object) -> int:
+    if type(value) is not int or not 1 <= value < 2**31:
+        raise InputError("invalid_value", field, f"应为编号（正整数），实为 {str(value)[:40]!r}")
+    return value
+
+
+def _numbers(field: str, value: object, _units: object) -> list[int]:
+    numbers = [_number(field, one, None) for one in _list(field, value)]
+    _no_repeats(field, [str(number) for number in numbers])
+    return numbers
+
+
 def _parts(field: str, value: object, units: Mapping[str, str] | None) -> list[dict[str, str]]:
     parts = _list(field, value)
     if len(parts) < 2:
@@ -129,5 +141,8 @@ _READERS: dict[str, Callable[[str, object, Mapping[str, str] | None], Any]] = {
     "support": _units,
     "days": _days,
     "due": _day,
+    "happened_on": _day,
+    "event": _number,
+    "persons": _numbers,
     "parts": _parts,
 }
