@@ -74,6 +74,14 @@ ROUTES: dict[str, Role | None] = {
     "GET /v1/roster": "viewer",
     "GET /v1/results/report": "viewer",
     "GET /v1/results/members": "viewer",
+    "GET /v1/imports": "viewer",
+    "GET /v1/imports/{number}": "viewer",
+    "GET /v1/imports/{number}/rejects": "operator",
+    "POST /v1/imports": "operator",
+    "POST /v1/imports/preview": "operator",
+    "POST /v1/imports/{number}/cancel": "operator",
+    "DELETE /v1/imports/{number}": "operator",
+    "GET /v1/export": "viewer",
     "GET /v1/audit": "admin",
 }
 

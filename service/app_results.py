@@ -14,6 +14,7 @@ from service.access import acting
 from service.bulletins import Bulletin, Bulletins, State, difference, read_text
 from service.points import PointsTable
 from service.results import Results, read_scope, results
+from service.schemas_cases import Signed
 from service.settings import Settings
 from service.store import Store
 
@@ -100,7 +101,7 @@ def issue(number: int, body: schemas.BulletinIssue, request: Request) -> JSONRes
 
 
 @router.post("/bulletins/{number}/withdraw", response_model=schemas.BulletinDetail, summary="撤回编发")
-def withdraw(number: int, body: schemas.Signed, request: Request) -> JSONResponse:
+def withdraw(number: int, body: Signed, request: Request) -> JSONResponse:
     """作废草稿，或撤回已编发的；期号不再给别的。"""
     return _answer(request, _bulletins(request).withdraw(number, acting(request, body.actor), body.reason))
 

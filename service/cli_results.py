@@ -46,10 +46,10 @@ def _print(bulletins: Any, found: Any) -> None:
 
 
 def _text(title: str, body: Path, to: list[str] | None, source: list[int]) -> Any:
-    from service import intake  # noqa: PLC0415
     from service.bulletins import read_text  # noqa: PLC0415
+    from service.sheets import decode  # noqa: PLC0415
 
-    return read_text(title, intake.decode(body, body.read_bytes()), to or [], source)
+    return read_text(title, decode(body, body.read_bytes()), to or [], source)
 
 
 @roster_app.command("import")
@@ -63,7 +63,7 @@ def import_roster(
     """导入名册：整份导入或整份不导入；可重复执行，有变的记下从何时起。"""
     from service import intake, roster  # noqa: PLC0415  (loads the database's libraries)
 
-    people = roster.read_roster(intake.read_rows(file), term)
+    people = roster.read_roster(roster.rows_of(str(file), intake.read_bytes(file)), term)
     with open_store(read_settings()) as store:
         print_json(roster.keep(store, people, actor, reason, replace=replace))
 

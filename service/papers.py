@@ -24,8 +24,9 @@ from nlp.pii import mask
 from service import render
 from service.bulletins import WITHDRAWN, Bulletin
 from service.cases import PUBLIC_KINDS
+from service.dates import CHINA
 from service.fields import ADOPTED_BY
-from service.intake import CHINA
+from service.intake import guarded
 from service.points import Entry
 from service.results import BY, COUNTS, Performance, Place, Results
 from service.steps import STEPS, Standing
@@ -170,10 +171,6 @@ def _sheet(book: Any, title: str, header: Sequence[str], rows: Iterable[Sequence
     sheet.append(list(header))
     for row in rows:
         sheet.append([_plain(value) for value in row])
-    for row in sheet.iter_rows():
-        for cell in row:
-            if cell.data_type == "f":
-                cell.data_type = "s"  # text that begins with "=" stays text
     for index, cells in enumerate(sheet.iter_cols(), 1):
         longest = max(len(str(cell.value or "")) for cell in cells)
         sheet.column_dimensions[get_column_letter(index)].width = min(50, max(8, 2 * longest))
@@ -183,7 +180,7 @@ def _sheet(book: Any, title: str, header: Sequence[str], rows: Iterable[Sequence
 
 
 def _plain(value: Any) -> Any:
-    return float(value) if isinstance(value, Decimal) else _clean(value) if isinstance(value, str) else value
+    return float(value) if isinstance(value, Decimal) else guarded(_clean(value)) if isinstance(value, str) else value
 
 
 def _clean(text: str) -> str:

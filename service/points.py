@@ -169,10 +169,11 @@ def _capped(entries: list[Entry]) -> list[Entry]:
     found = []
     for entry in entries:
         if entry.rule is not None and entry.rule.cap is not None:
-            left = entry.rule.cap - had.get(entry.rule.line, Decimal(0))
+            line = entry.rule.line
+            left = entry.rule.cap - had.get(line, Decimal(0))
             if entry.points > left:
                 entry = replace(entry, points=left, why=f"{entry.why}，至多 {entry.rule.cap} 分")  # noqa: PLW2901
-            had[entry.rule.line] = had.get(entry.rule.line, Decimal(0)) + entry.points
+            had[line] = had.get(line, Decimal(0)) + entry.points
         found.append(entry)
     return found
 

@@ -22,7 +22,9 @@ from nlp.errors import InputError, MinshengError
 from nlp.normalise import validate
 from service.audit import record as audited
 from service.cases import PUBLIC_KINDS, signed
-from service.intake import CHINA, Row, parse_date
+from service.dates import CHINA, parse_date
+from service.intake import read
+from service.sheets import Row, Unreadable
 from service.store import Store, Submitter
 from service.tables import members
 
@@ -98,6 +100,13 @@ def plain(name: str) -> str:
     return "".join(unicodedata.normalize("NFKC", name).split())
 
 
+def rows_of(name: str, content: bytes) -> tuple[Row, ...]:
+    """The rows of a roster file, under the line that has a column of names; raises IntakeError."""
+    sheets = (read(name, content, (header,)) for header in HEADERS["name"])
+    named = (sheet for sheet in sheets if set(HEADERS["name"]) & set(sheet.columns))
+    return (next(named, None) or read(name, content)).rows
+
+
 def read_roster(rows: Sequence[Row], term: str | None = None) -> list[Person]:
     """The people of a file, in its order; ``term``: of rows that name none. Raises RosterError naming all rows."""
     columns = list(dict.fromkeys(column for row in rows for column in row.cells))
@@ -139,6 +148,8 @@ def _person(row: Row, mapping: Mapping[str, str | None], term: str | None) -> Pe
 def _text(name: str, value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, Unreadable):
+        raise InputError("invalid_value", name, value.reason)
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     return validate(text.strip(), name, _LIMITS[name], required=False)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -30,6 +30,9 @@ from service.steps import Event
 from service.tables import analyses, events, standings, submissions, terms, vectors
 
 Outcome = Literal["new", "revised", "unchanged"]
+Batch = Sequence[tuple["Submission", "Analysis | None"]]
+# What else belongs to the transaction that stores a batch.
+Settle = Callable[[sa.Connection, Sequence[tuple[int, Outcome]]], None]
 # What came last from the source, whatever people have changed of it since: the same again is no news.
 _RECEIVED = sa.func.coalesce(submissions.c.received_sha256, submissions.c.content_sha256)
 
@@ -123,14 +126,16 @@ class Store:
             return self._known(connection, submission)
 
     def add(
-        self, batch: Sequence[tuple[Submission, Analysis | None]], encoder_id: str, actor: str
+        self, batch: Batch, encoder_id: str, actor: str, settle: Settle = lambda connection, done: None
     ) -> list[tuple[int, Outcome]]:
         """Store a batch in one transaction; (id, outcome) for each, in order.
 
-        Only an unchanged submission may come without its analysis.
+        Only an unchanged submission may come without its analysis. What ``settle`` raises undoes the transaction.
         """
         with self.writing() as connection:
-            return [self._add(connection, submission, analysis, encoder_id, actor) for submission, analysis in batch]
+            done = [self._add(connection, submission, analysis, encoder_id, actor) for submission, analysis in batch]
+            settle(connection, done)
+            return done
 
     def count(self) -> int:
         """Number of stored submissions."""
@@ -216,12 +221,7 @@ class Store:
             return int(connection.execute(sa.select(sa.func.max(events.c.id)).where(self.mine(events))).scalar() or 0)
 
     def _add(
-        self,
-        connection: sa.Connection,
-        submission: Submission,
-        analysis: Analysis | None,
-        encoder_id: str,
-        actor: str,
+        self, connection: sa.Connection, submission: Submission, analysis: Analysis | None, encoder_id: str, actor: str
     ) -> tuple[int, Outcome]:
         known = self._known(connection, submission)
         digest = submission.sha256()
