@@ -296,9 +296,9 @@ class Bulletins:
             connection.execute(t.insert().values(**row))
         return int(connection.execute(sa.select(t.c.last).where(*here)).scalar_one())
 
-    def _update(self, connection: sa.Connection, number: int, **values: Any) -> None:
+    def _update(self, connection: sa.Connection, identity: int, **values: Any) -> None:
         connection.execute(
-            bulletins.update().where(self.store.mine(bulletins), bulletins.c.id == number).values(**values)
+            bulletins.update().where(self.store.mine(bulletins), bulletins.c.id == identity).values(**values)
         )
 
     def _save(

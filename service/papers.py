@@ -55,7 +55,7 @@ def bulletin_docx(found: Bulletin, sources: Sequence[tuple[Stored, Standing]]) -
     number = found.issue or "（草稿，未编号）"
     _line(page, f"{number}{'（已撤回）' if found.state == WITHDRAWN else ''}{issued}", 14, align="center")
     _line(page, mask(found.text.title), 22, font=_HEAD, align="center", bold=True)
-    for paragraph in filter(str.strip, found.text.body.splitlines()):
+    for paragraph in filter(str.strip, found.text.body.split("\n")):
         _line(page, mask(paragraph.strip()), 16, indent=True)
     _line(page, "来稿：", 14, font=_HEAD)
     for item, standing in sources:

@@ -47,7 +47,7 @@ def detail(client: TestClient, number: int = 1) -> dict[str, Any]:
     return dict(client.get(f"/v1/submissions/{number}").json())
 
 
-def test_a_step_answers_with_the_new_standing_and_its_version(office: TestClient) -> None:
+def test_a_step_answers_with_the_new_standing_and_its_version(office: TestClient, store: Store) -> None:
     response = act(office, "routed", unit=UNIT, support=["市水务局"], category="咨询")
     assert response.status_code == 200, response.text
     body = response.json()
@@ -62,8 +62,9 @@ def test_a_step_answers_with_the_new_standing_and_its_version(office: TestClient
     shown = office.get("/v1/submissions/1")
     assert shown.headers["ETag"] == response.headers["ETag"]
     assert shown.json()["standing"] == body["standing"]
+    [*_, last] = [event.id for event in Lifecycle(store).events(1)]
     assert shown.json()["timeline"][-1] == {
-        "at": "2026-03-02 10:00", "actor": "王芳", "kind": "routed", "reason": "属其职责",
+        "id": last, "at": "2026-03-02 10:00", "actor": "王芳", "kind": "routed", "reason": "属其职责",
         "what": f"转办至{UNIT}（协办：市水务局），办理时限 5 个工作日，至 2026-03-09",
     }  # fmt: skip
 

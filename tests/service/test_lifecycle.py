@@ -21,7 +21,7 @@ from nlp.taxonomy import Taxonomy
 from service.cases import Cases, Conflict, NotFound
 from service.lifecycle import Lifecycle, Rules, Stale, StepRefused, load_rules
 from service.settings import ROOT, Settings
-from service.steps import IDLE, STATES, STEPS, Event, Standing, fold, follow, possible
+from service.steps import IDLE, OUTCOMES, STATES, STEPS, Event, Standing, fold, follow, possible
 from service.store import Store, Submission, Submitter
 from service.tables import events, standings, submissions
 from service.timeline import names_of, timeline
@@ -36,6 +36,7 @@ WHO = ("王芳", "属其职责")
 FIELDS: dict[str, Any] = {
     "unit": "zf", "parts": [{"matter": "油烟", "unit": "zf"}, {"matter": "路灯", "unit": "zj"}], "due": "2026-12-01",
     "approved_by": "李局", "reply": "已派人修复。", "result": "已解决", "rating": "满意", "level": "省", "note": "存查",
+    "event": 1, "persons": [],
 }  # fmt: skip
 
 
@@ -234,7 +235,7 @@ def test_withdrawn_keeps_everything_leaves_counts_and_comes_back_by_an_event(lif
     outline = cases.outline(case)
     assert (outline.count, outline.voices, case.members) == (2, 2, (1, 2, 3))
     assert life.store.get(2) == before
-    assert possible(life.standing([2])[2]) == ("noted", "restored")
+    assert possible(life.standing([2])[2]) == ("retracted", "credited", "noted", "restored")
     life.store.reanalyse([(2, analysis("ecology"))], ENCODER)
     assert life.standing([2])[2].state == "已撤回"
     standing = take(life, "restored", number=2)
@@ -541,6 +542,58 @@ def test_two_processes_leave_no_gap_and_no_double_number(store: Store) -> None:
     assert sorted(map(str, numbers)) == [f"2026-{n:06d}" for n in range(1, 41)]
 
 
+# What came of it, and what was wrongly recorded
+
+
+def test_what_was_wrongly_recorded_is_taken_back_by_an_event(life: Lifecycle) -> None:
+    take(life, "adopted", form="单篇", issue="第12期；增刊")
+    wrong = life.events(1)[-1].id
+    take(life, "adopted", level="全国", happened_on="2026-02-27")
+    assert life.standing([1])[1].adoption == "省 单篇 第12期；增刊；全国"
+    life.step(1, "retracted", *WHO, {"event": wrong})
+    assert life.standing([1])[1].adoption == "全国"
+    take(life, "adopted", level="市")
+    assert life.standing([1])[1].adoption == "全国；市"
+    for kind, field in (("instructed", "instruction"), ("implemented", "implemented")):
+        take(life, kind)
+        assert getattr(life.standing([1])[1], field)
+        life.step(1, "retracted", *WHO, {"event": life.events(1)[-1].id})
+        assert getattr(life.standing([1])[1], field) is None
+    told = [line["what"] for line in timeline(life.events(1), {})]
+    assert f"撤销 {wrong} 号记录（采用）" in told
+    assert "采用：全国（2026-02-27）" in told
+    agree(life)
+
+
+def test_only_a_record_that_stands_is_taken_back(life: Lifecycle) -> None:
+    take(life, "adopted")
+    done = life.events(1)[-1].id
+    with pytest.raises(InputError, match=f"event：2 号材料没有 {done} 号的采用、批示、采纳落实记录"):
+        life.step(2, "retracted", *WHO, {"event": done})
+    with pytest.raises(InputError, match="event：应为编号（正整数），实为 '0'"):
+        life.step(1, "retracted", *WHO, {"event": 0})
+    life.step(1, "retracted", *WHO, {"event": done})
+    with pytest.raises(Conflict, match=f"event：{done} 号记录已经撤销"):
+        life.step(1, "retracted", *WHO, {"event": done})
+
+
+def test_nothing_is_recorded_before_it_happens(life: Lifecycle) -> None:
+    with pytest.raises(InputError, match="happened_on：2026-03-03 还没有到，今天是 2026-03-02"):
+        life.step(1, "implemented", *WHO, {"happened_on": "2026-03-03"})
+    with pytest.raises(InputError, match="happened_on：日期应如"):
+        life.step(1, "implemented", *WHO, {"happened_on": "昨天"})
+
+
+def test_deciding_whose_it_is_registers_nothing(life: Lifecycle) -> None:
+    life.step(1, "credited", *WHO, {"persons": []})
+    assert life.standing([1])[1] == Standing()
+    assert timeline(life.events(1), {})[-1]["what"] == "认定反映人：不是名册中的人"
+    with pytest.raises(InputError, match="persons：名册中没有 3、9 号"):
+        life.step(1, "credited", *WHO, {"persons": [9, 3]})
+    with pytest.raises(InputError, match="persons：'3' 重复"):
+        life.step(1, "credited", *WHO, {"persons": [3, 3]})
+
+
 # Any sequence of steps
 
 ACTIONS = st.tuples(
@@ -563,6 +616,8 @@ def _act(life: Lifecycle, taxonomy: Taxonomy, action: tuple[str, int, bool, str,
         fields |= {"unit": unit} if "unit" in fields else {}
         fields |= {"due": (date(2026, 3, 2) + timedelta(days * 3)).isoformat()} if "due" in fields else {}
         fields |= {"days": days} if "days" in STEPS[kind].may else {}
+        outcomes = [event.id for event in life.events(number) if event.kind in OUTCOMES] or [1]
+        fields |= {"event": outcomes[days % len(outcomes)]} if kind == "retracted" else {}
         life.step(number, kind, *WHO, fields, members=members)
 
 
