@@ -199,7 +199,14 @@ def test_the_paper_names_委员_and_units_and_stars_out_citizens(office: Bulleti
     ]  # fmt: skip
     draft = office.create("专报", text(1, body="含\x0b控制符", to=()), *WHO)
     lines = [p.text for p in Document(io.BytesIO(bulletin_docx(draft, office.materials(draft)))).paragraphs]
-    assert lines[1:] == ["（草稿，未编号）", "关于修复路灯的建议", "含控制符", "来稿：", "2026-000001　张三，经济界", "报送：（未定）"]
+    assert lines[1:] == [
+        "（草稿，未编号）",
+        "关于修复路灯的建议",
+        "含控制符",
+        "来稿：",
+        "2026-000001　张三，经济界",
+        "报送：（未定）",
+    ]
     office.withdraw(found.id, *WHO)
     found = office.get(found.id)
     [_, number, *_] = Document(io.BytesIO(bulletin_docx(found, office.materials(found)))).paragraphs
