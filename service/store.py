@@ -233,12 +233,13 @@ class Store:
         if known is None:
             number = self.next_number(connection, submissions)
             connection.execute(submissions.insert().values(office_id=self.office_id, id=number, **row))
-            self.record(connection, number, "received", actor, {"source": submission.source})
+            self.record(connection, number, "received", actor, {"source": submission.source, **_filed(submission)})
         else:
             number = known.id
             mine = self.mine(submissions), submissions.c.id == number
             connection.execute(submissions.update().where(*mine).values(**row))
-            self.record(connection, number, "revised", actor, {"before": known.content_sha256, "after": digest})
+            detail = {"before": known.content_sha256, "after": digest, **_filed(submission)}
+            self.record(connection, number, "revised", actor, detail)
         self._analysed(connection, number, analysis, encoder_id)
         return number, "new" if known is None else "revised"
 
@@ -261,7 +262,13 @@ class Store:
                 result=json.dumps(analysis.result, ensure_ascii=False),
             )
         )
-        self.record(connection, number, "analysed", "machine", {"model": analysis.model, "encoder": encoder_id})
+        detail = {
+            "model": analysis.model,
+            "encoder": encoder_id,
+            "primary": analysis.primary,
+            "matter": analysis.matter,
+        }
+        self.record(connection, number, "analysed", "machine", detail)
 
     def _known(self, connection: sa.Connection, submission: Submission) -> Any:
         query = sa.select(submissions.c.id, _RECEIVED.label("content_sha256")).where(
@@ -383,6 +390,15 @@ def _upgrade(engine: sa.Engine) -> None:
     with engine.execution_options(minsheng_write=True).begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _filed(submission: Submission) -> dict[str, Any]:
+    """What statistics count a submission under: in its events, so that a filed figure comes out again."""
+    return {
+        "received_at": submission.received_at,
+        "district": submission.district,
+        "sector": submission.submitter.sector,
+    }
 
 
 def _row(submission: Submission) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def test_only_what_was_issued_is_adopted(office: Bulletins) -> None:
         office.adopt(number, {"level": "省"}, *WHO)
 
 
-def test_the_paper_names_委员_and_units_and_stars_out_citizens(office: Bulletins) -> None:
+def test_the_paper_names_members_and_units_and_stars_out_citizens(office: Bulletins) -> None:
     found = issued(office, 1, 2, 3)
     lines = [p.text for p in Document(io.BytesIO(bulletin_docx(found, office.materials(found)))).paragraphs]
     assert lines == [

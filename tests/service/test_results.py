@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -253,7 +252,7 @@ def test_the_shipped_table_knows_every_level() -> None:
 
 
 @pytest.fixture
-def office(store: Store) -> Iterator[Bulletins]:
+def office(store: Store) -> Bulletins:
     """张三 (1, 2), 李四 with 张三 (3), 王伟 who may be two (4), 民革市委 (5), a citizen (6), somebody unlisted (7)."""
     store.now = at("2026-02-01T02:00:00+00:00")
     roster.keep(store, people(), *WHO)
@@ -275,7 +274,7 @@ def office(store: Store) -> Iterator[Bulletins]:
     ]
     store.add(rows, ENCODER, "import")
     store.now = at("2026-03-02T02:00:00+00:00")
-    yield Bulletins(Lifecycle(store, RULES))
+    return Bulletins(Lifecycle(store, RULES))
 
 
 def report(office: Bulletins, first: str = "2026-01-01", last: str = "2026-03-31", **given: Any) -> Results:
