@@ -16,6 +16,11 @@ depends_on = None
 
 def upgrade() -> None:
     """Create the tables."""
+    _roster()
+    _bulletins()
+
+
+def _roster() -> None:
     op.create_table(
         "members",
         sa.Column("office_id", sa.String(64), primary_key=True),
@@ -34,6 +39,9 @@ def upgrade() -> None:
         sa.Column("since", sa.String(32), nullable=False),
         sa.Column("until", sa.String(32)),
     )
+
+
+def _bulletins() -> None:
     op.create_table(
         "bulletins",
         sa.Column("office_id", sa.String(64), primary_key=True),
