@@ -94,6 +94,7 @@ ROUTES: dict[str, Role | None] = {
     "POST /v1/topics/{number}/pin": "operator",
     "POST /v1/topics/{number}/dismiss": "operator",
     "POST /v1/topics/{number}/restore": "operator",
+    "DELETE /v1/submissions/{number}": "admin",
     "GET /v1/audit": "admin",
 }
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import jinja2
 
 from service import render
+from service.cases import NotFound
 from service.dates import CHINA
 from service.duplicates import CaseView
 
@@ -38,6 +39,8 @@ def notice(view: CaseView, format: Literal["text", "html"]) -> str:
 
 def _content(view: CaseView) -> dict[str, Any]:
     detail = render.case_detail(view)
+    if not view.members:
+        raise NotFound("case", f"并案 {detail['id']} 的材料均已删除，没有可以说明的内容")
     lead, *others = [_member(material) for material in detail["materials"]]
     adding = [member for member in others if member["added"]]
     merged = next(step for step in detail["events"] if step["kind"] == "merged")

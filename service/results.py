@@ -27,7 +27,7 @@ from service.points import Entry, Happening, PointsTable
 from service.roster import Credit, Member, Roster, RosterError
 from service.steps import OUTCOMES, Event, Standing, follow, retracted
 from service.store import Store, Submitter
-from service.tables import events, metadata, submissions
+from service.tables import events, revisions, submissions
 
 # What is counted, in the order of reports: name → as officials say.
 COUNTS = {"submitted": "提交", "accepted": "受理", "issued": "编发",
@@ -296,19 +296,12 @@ def _particulars(store: Store, connection: sa.Connection, as_of: str) -> dict[in
     own = ("title", "received_at", "submitter_name", "submitter_party", "submitter_sector", "submitter_kind")
     query = sa.select(submissions.c.id, *(submissions.c[name] for name in own)).where(store.mine(submissions))
     rows: dict[int, Mapping[str, Any]] = {row["id"]: dict(row) for row in connection.execute(query).mappings()}
-    revisions = metadata.tables.get("revisions")
-    if revisions is None:
-        return _read(rows, own)
     later = sa.select(revisions.c.submission_id, revisions.c.content).where(
         store.mine(revisions), revisions.c.replaced_at > as_of
     )
     # The first of those replaced later is the one that held at the time, so that it is read last.
     for row in connection.execute(later.order_by(revisions.c.submission_id, revisions.c.id.desc())):
         rows[row.submission_id] = json.loads(row.content)
-    return _read(rows, own)
-
-
-def _read(rows: Mapping[int, Mapping[str, Any]], own: Sequence[str]) -> dict[int, tuple[str, str | None, Submitter]]:
     return {
         number: (
             row["title"],
