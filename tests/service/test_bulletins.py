@@ -73,6 +73,7 @@ def test_nobody_overwrites_what_he_has_not_seen(office: Bulletins) -> None:
     assert office.get(number).text.sources == (1,)
 
 
+@pytest.mark.both_engines
 def test_issuing_gives_the_next_number_of_series_and_year(office: Bulletins) -> None:
     first = issued(office)
     assert (first.state, first.issue, first.issued_on) == ("已编发", "2026年第1期", "2026-03-02")
@@ -96,6 +97,7 @@ def _issue(url: str, numbers: list[int]) -> None:
     store.close()
 
 
+@pytest.mark.both_engines
 def test_two_processes_leave_no_gap_and_no_double(office: Bulletins) -> None:
     numbers = [office.create("社情民意信息", text(), *WHO).id for _ in range(10)]
     context = multiprocessing.get_context("spawn")
@@ -155,6 +157,7 @@ def test_what_a_bulletin_rests_on_must_be_there(office: Bulletins) -> None:
         office.issue(number, 1, *WHO)
 
 
+@pytest.mark.both_engines
 def test_an_adoption_is_recorded_once_for_all_sources_and_taken_back_at_once(office: Bulletins) -> None:
     number = issued(office, 1, 2, 3).id
     office.lifecycle.step(3, "withdrawn", *WHO)
