@@ -19,13 +19,14 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
-from service import app_cases, problems, render, schemas
+from service import app_cases, app_routing, problems, render, schemas, schemas_routing
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
 from service.duplicates import Duplicates, Received
 from service.engine import SELF_CHECK_SECONDS, Engine, Models
 from service.guard import Guard
 from service.intake import FIELDS, Row, to_submission
+from service.routing import propose_stored, route_items
 from service.search import advice, read_filters
 from service.settings import Settings
 from service.store import Store, Submission
@@ -85,6 +86,7 @@ def create_app(settings: Settings, models: Models, store: Store) -> FastAPI:
     problems.install(app)
     app.include_router(router)
     app.include_router(app_cases.router, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
+    app.include_router(app_routing.router, responses={**_ERRORS, 404: _PROBLEM})
     app.include_router(system)
     app.mount("/", StaticFiles(directory=PAGES, html=True), name="pages")
     app.middleware("http")(_measure)
@@ -138,6 +140,14 @@ def classify(body: schemas.ClassifyRequest, request: Request) -> JSONResponse:
         else:
             metrics.items.labels(item["primary"], item["decision"]).inc()
     return JSONResponse({"items": items})
+
+
+@router.post("/route", response_model=schemas_routing.RouteResponse, tags=["转办"], summary="拟办")
+def route(body: schemas_routing.RouteRequest, request: Request) -> JSONResponse:
+    """每条材料拟由谁主办、协办，理由与职责依据；拿不准的交人工。只是建议，不登记。"""
+    _count_limit(request, body.items)
+    engine: Engine = request.app.state.engine
+    return JSONResponse({"items": engine.run(lambda: route_items(engine, body.items))})
 
 
 @router.post("/compare", response_model=schemas.CompareResponse, tags=["分析"], summary="比较两段材料")
@@ -219,7 +229,7 @@ def list_submissions(
     return JSONResponse({"items": [render.stored(item) for item in found], "next": following})
 
 
-@router.get("/submissions/{number}", response_model=schemas.StoredDetail, tags=["材料"], summary="一条材料")
+@router.get("/submissions/{number}", response_model=schemas_routing.RoutedDetail, tags=["材料"], summary="一条材料")
 def get_submission(number: int, request: Request) -> JSONResponse:
     """一条材料、它的分析结果和经过；个人信息已遮盖。"""
     store: Store = request.app.state.store
@@ -229,7 +239,8 @@ def get_submission(number: int, request: Request) -> JSONResponse:
     cases: Cases = request.app.state.duplicates.cases
     follows, followed_by = cases.links().get(number), cases.later([number])[number]
     relations = {"case": cases.case_of(number), "follows": follows, "followed_by": followed_by}
-    return JSONResponse({**render.stored(found), **relations, "events": store.history(number)})
+    routing = render.proposal(propose_stored(request.app.state.engine.models, store, found))
+    return JSONResponse({**render.stored(found), **relations, "routing": routing, "events": store.history(number)})
 
 
 @router.get("/taxonomy", tags=["分类体系"], summary="主题、细类与边界规则")

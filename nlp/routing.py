@@ -1,0 +1,391 @@
+"""Who should handle a submission: matter × place × text → a proposal with its reason, or an honest 人工.
+
+The responsibility table answers first: each likely matter spreads its probability over the rows that the text selects,
+and the rows over their leads. A model of the office's own history (``nlp.routing_model``), where there is one, answers
+in its place as far as it is sure. What is out of remit, or doubtful, goes to a person with the candidates. The machine
+only proposes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from nlp.contracts import FloatArray, MatterScore, Span
+from nlp.document import Document
+from nlp.routing_model import HistoryModel
+from nlp.taxonomy import Taxonomy
+from nlp.themes import search_terms
+from nlp.units import DISTRICT, OFFICE, ZONE, Match, Referral, Unit, Units
+
+Source = Literal["table", "history", "manual"]
+Confidence = Literal["高", "中", "低"]
+
+# Each further cue makes a row this many times as likely; one in the title counts twice.
+_CUE = 3.0
+# Below this share for the first lead the table does not decide.
+_ABSTAIN = 0.5
+_HIGH, _MIDDLE = 0.8, 0.6
+_ALTERNATIVES = 3
+_QUOTED = 4
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it happened. ``unit``: the government or zone committee there; None where not known.
+
+    names: the districts and zones mentioned, the most mentioned first; several where none of them stands out.
+    """
+
+    unit: Unit | None
+    names: tuple[str, ...] = ()
+
+    @property
+    def in_zone(self) -> bool:
+        """Whether a zone committee governs there."""
+        return self.unit is not None and self.unit.level == "zone"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A row that the text selects: its lead (None: the office itself), support and share in [0, 1].
+
+    ``standing_in``: the municipal unit leads because the place is not known.
+    """
+
+    matter: str
+    match: Match
+    lead: Unit | None
+    support: tuple[Unit, ...]
+    share: float
+    standing_in: bool
+
+    @property
+    def key(self) -> str:
+        """The lead as history counts it: see ``lead_key``."""
+        return lead_key(self.lead)
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What the table says: the candidates, largest share first, and what may be out of remit."""
+
+    place: Place
+    candidates: tuple[Candidate, ...]
+    referral: Referral | None
+    refers: bool
+
+    @property
+    def leads(self) -> dict[str, float]:
+        """Lead key → share, largest first; sums to at most 1."""
+        shares: Counter[str] = Counter()
+        for candidate in self.candidates:
+            shares[candidate.key] += candidate.share
+        return dict(shares.most_common())
+
+    def best(self, key: str) -> Candidate | None:
+        """The row that speaks most for a lead."""
+        return next((candidate for candidate in self.candidates if candidate.key == key), None)
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A possible lead and its probability."""
+
+    unit: Unit
+    probability: float
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """拟办意见. ``lead`` None: a person decides, ``reason`` says why.
+
+    matter, variant, cues: of the row that speaks for the lead ("" and none where there is none); cues are Spans of the
+    document. ``probability``: of the lead, in [0, 1], 0 for 人工 (see ``alternatives``, at most three, descending).
+    """
+
+    lead: Unit | None
+    support: tuple[Unit, ...]
+    reason: str
+    basis: str
+    matter: str
+    variant: str
+    cues: tuple[Span, ...]
+    place: Place
+    source: Source
+    probability: float
+    alternatives: tuple[Alternative, ...]
+    referral: Referral | None
+
+    @property
+    def confidence(self) -> Confidence:
+        """把握程度."""
+        return "高" if self.probability >= _HIGH else "中" if self.probability >= _MIDDLE else "低"
+
+
+def lead_key(unit: Unit | None) -> str:
+    """A lead as history counts it: the unit's id; ``district`` for whichever unit governs the place; ``office``."""
+    if unit is None:
+        return OFFICE
+    return DISTRICT if unit.level in ("district", "zone") else unit.id
+
+
+class Router:
+    """Proposes units. Stateless after construction."""
+
+    def __init__(self, units: Units, taxonomy: Taxonomy, history: HistoryModel | None = None) -> None:
+        self.units = units
+        self.history = history
+        self._names = {matter.id: matter.name for matter in taxonomy.matters}
+        self._current: tuple[date, Units] | None = None
+
+    def at(self, day: date) -> Units:
+        """The table in force on a day."""
+        current = self._current
+        if current is None or current[0] != day:
+            current = self._current = (day, self.units.at(day))
+        return current[1]
+
+    def propose(
+        self,
+        document: Document,
+        vector: FloatArray | None,
+        matters: Sequence[MatterScore],
+        day: date,
+        where: Document | None = None,
+    ) -> Proposal:
+        """The proposal for a document by the table of ``day``.
+
+        vector: float32 (d,), the base vector, for the history model; without it the table answers alone. where: the
+        submission's own district and address, read as a document.
+        """
+        opinion = self.read(document, matters, day, where)
+        table = self._by_table(document, opinion)
+        if self.history is None or vector is None:
+            return table
+        return self._by_history(document, opinion, table, self.history, vector)
+
+    def read(
+        self, document: Document, matters: Sequence[MatterScore], day: date, where: Document | None = None
+    ) -> Opinion:
+        """What the table in force on ``day`` says of a document."""
+        units = self.at(day)
+        place = locate(units, document, where)
+        candidates = [
+            candidate
+            for score in matters
+            for candidate in _rows_of(units, document, place, score.matter, score.probability)
+        ]
+        candidates.sort(key=lambda c: -c.share)
+        referral, strength = _referral(units, document.normalised.text, place, matters)
+        best = len(candidates[0].match.cues) if candidates else 0
+        return Opinion(place, tuple(candidates), referral, referral is not None and strength >= max(1, best))
+
+    def _by_table(self, document: Document, opinion: Opinion) -> Proposal:
+        leads = opinion.leads
+        if not leads:
+            return self._manual(document, opinion, "职责表中没有这类事项，请人工判断主办单位。")
+        if opinion.refers and opinion.referral is not None:
+            told = f"疑似不属本级办理（{opinion.referral.kind}）：{opinion.referral.reason}可告知：{opinion.referral.channel}。"
+            return self._manual(document, opinion, f"{told}是否退回由经办人决定。")
+        key, probability = next(iter(leads.items()))
+        chosen = opinion.best(key)
+        assert chosen is not None  # noqa: S101  (a lead comes from a candidate)
+        if probability < _ABSTAIN:
+            return self._manual(document, opinion, f"拿不准：{self._doubt(opinion)}。请人工判断主办单位。")
+        if chosen.lead is None:
+            told = f"{self._found(document, chosen)}。{chosen.match.duty.reason}请人工留存、退回或答复。"
+            return self._manual(document, opinion, told, chosen)
+        reason = self._because(document, chosen, opinion.place)
+        return self._answer(document, opinion, chosen, "table", probability, reason)
+
+    def _by_history(
+        self, document: Document, opinion: Opinion, table: Proposal, history: HistoryModel, vector: FloatArray
+    ) -> Proposal:
+        leads = opinion.leads
+        scores = history.scores(vector, search_terms(document), leads)
+        key, probability = next(iter(scores.items()))
+        units = self.at_place(opinion.place)
+        own = lead_key(table.lead)
+        if probability < history.threshold or (key not in (OFFICE, DISTRICT) and key not in units) or (
+            key == DISTRICT and opinion.place.unit is None
+        ):  # fmt: skip
+            # What history does not know, or does not rule out, the table may say.
+            known = own in history.labels and own not in list(scores)[:_ALTERNATIVES]
+            if table.lead is None or not known:
+                return table
+            named = "、".join(f"{units[k].name} {p:.0%}" for k, p in scores.items() if k in units and p >= 0.05)
+            told = f"拿不准：职责表指向{table.lead.name}，以往类似的材料却多由别的单位主办（{named}）。请人工判断。"
+            return self._manual(document, opinion, told)
+        chosen = opinion.best(key)
+        if key == OFFICE:
+            told = f"以往类似的材料由本单位直接处理（把握 {probability:.0%}），请人工留存、退回或答复。"
+            return self._manual(document, opinion, told, chosen)
+        reason = f"以往类似的材料由{units[key].name}主办（把握 {probability:.0%}）。"
+        if chosen is not None:
+            reason += self._because(document, chosen, opinion.place)
+            return self._answer(document, opinion, chosen, "history", probability, reason, scores)
+        unit = units[key]
+        if table.lead is not None:
+            reason += f"职责表则指向{table.lead.name}，请核对。"
+        reason += f"其职责：{unit.duties}。依据：{unit.basis}。"
+        others = self._alternatives(scores, opinion)
+        return Proposal(
+            unit, (), reason, unit.basis, "", "", (), opinion.place, "history", probability, others, opinion.referral
+        )
+
+    def at_place(self, place: Place) -> dict[str, Unit]:
+        """Lead key → unit, with ``district`` where the place is known; the table of the last day asked for."""
+        units = self._current[1] if self._current else self.units
+        return units.unit_by_id | ({DISTRICT: place.unit} if place.unit else {})
+
+    def _answer(
+        self,
+        document: Document,
+        opinion: Opinion,
+        chosen: Candidate,
+        source: Source,
+        probability: float,
+        reason: str,
+        scores: dict[str, float] | None = None,
+    ) -> Proposal:
+        duty = chosen.match.duty
+        alternatives = self._alternatives(scores or opinion.leads, opinion)
+        return Proposal(
+            chosen.lead, chosen.support, reason, duty.basis, chosen.matter, duty.variant, _spans(document, chosen),
+            opinion.place, source, min(probability, 1.0), alternatives, opinion.referral,
+        )  # fmt: skip
+
+    def _manual(self, document: Document, opinion: Opinion, reason: str, chosen: Candidate | None = None) -> Proposal:
+        basis, matter, variant = "", "", ""
+        if chosen is not None:
+            basis, matter, variant = chosen.match.duty.basis, chosen.matter, chosen.match.duty.variant
+        cues = _spans(document, chosen) if chosen is not None else ()
+        alternatives = self._alternatives(opinion.leads, opinion)
+        return Proposal(
+            None, (), reason, basis, matter, variant, cues, opinion.place, "manual", 0.0, alternatives, opinion.referral
+        )
+
+    def _alternatives(self, scores: dict[str, float], opinion: Opinion) -> tuple[Alternative, ...]:
+        units = self.at_place(opinion.place)
+        known = [Alternative(units[key], min(p, 1.0)) for key, p in scores.items() if key in units]
+        return tuple(known[:_ALTERNATIVES])
+
+    def _found(self, document: Document, chosen: Candidate) -> str:
+        """What the text says and which row that selects."""
+        name = self._names.get(chosen.matter, chosen.matter)
+        quoted = "、".join(f"“{span.text}”" for span in _spans(document, chosen)[:_QUOTED])
+        variant = chosen.match.duty.variant
+        if quoted:
+            return f"材料写到{quoted}，属“{name}”中的“{variant}”"
+        return f"属“{name}”，没有写到更具体的情形"
+
+    def _because(self, document: Document, chosen: Candidate, place: Place) -> str:
+        duty = chosen.match.duty
+        where = f"，地点在{place.names[0]}" if place.unit and place.names else ""
+        told = f"{self._found(document, chosen)}{where}。{duty.reason}"
+        assert chosen.lead is not None  # noqa: S101  (asked only of those that have a lead)
+        if chosen.standing_in:
+            why = f"提到{'、'.join(place.names)}几处，不能确定属地" if place.names else "没有写明在哪个区（市、县）"
+            told += f"{why}，先由{chosen.lead.name}接办，查明后转属地。"
+        elif duty.lead in (DISTRICT, ZONE):
+            told += f"此件即由{chosen.lead.name}主办。"
+        return f"{told}依据：{duty.basis}。"
+
+    def _doubt(self, opinion: Opinion) -> str:
+        """The candidates, each with the row that speaks for it."""
+        told = []
+        for key, share in list(opinion.leads.items())[:_ALTERNATIVES]:
+            row = opinion.best(key)
+            assert row is not None  # noqa: S101
+            name = row.lead.name if row.lead else "本单位直接处理"
+            cues = "".join(f"“{cue}”" for cue in row.match.cues[:2])
+            told.append(f"{name}（{self._names.get(row.matter, row.matter)}—{row.match.duty.variant}{cues}，{share:.0%}）")
+        return "，或".join(told)
+
+
+def locate(units: Units, document: Document, where: Document | None = None) -> Place:
+    """Where it happened: by the submission's own district and address, else by the text.
+
+    A district counts as often as it or a place in it is mentioned; the most mentioned must stand out. A zone stands
+    before the district that it lies in.
+    """
+    for source in filter(None, (where, document)):
+        counts = Counter(e.district for e in source.entities if e.label == "PLACE" and e.district in units.local)
+        text = source.normalised.text
+        for name in units.zone_names:
+            counts[units.zone_names[name].name] += text.count(name)
+        ranked = [(name, n) for name, n in counts.most_common() if n and name]
+        if not ranked:
+            continue
+        first = [name for name, n in ranked if n == ranked[0][1]]
+        zones = [name for name in first if units.local[name].level == "zone"]
+        chosen = first[0] if len(first) == 1 else zones[0] if len(zones) == 1 else None
+        if chosen is not None:
+            rest = tuple(name for name, _ in ranked if name != chosen)
+            return Place(units.local[chosen], (chosen, *rest))
+        return Place(None, tuple(first))
+    return Place(None)
+
+
+def _rows_of(units: Units, document: Document, place: Place, matter: str, probability: float) -> list[Candidate]:
+    """The rows of a matter that the text selects, its probability spread over them by their cues."""
+    text = document.normalised.text
+    rows: dict[str, Match] = {}
+    for match in units.match(matter, text):
+        if match.duty.place_rule != ZONE or place.in_zone:
+            rows.setdefault(match.duty.variant, match)  # the row for zones stands before the one for other places
+    titled = text[: len(document.title)]
+    weights = [_CUE ** (len(m.cues) + sum(cue in titled for cue in m.cues)) for m in rows.values()]
+    total = sum(weights)
+    return [
+        Candidate(matter, match, *_resolved(units, match, place, probability * weight / total))
+        for match, weight in zip(rows.values(), weights, strict=True)
+    ]
+
+
+def _resolved(
+    units: Units, match: Match, place: Place, share: float
+) -> tuple[Unit | None, tuple[Unit, ...], float, bool]:
+    """Lead and support of a row at a place, its share, and whether the lead stands in for an unknown place."""
+    duty = match.duty
+
+    def unit(name: str) -> Unit | None:
+        return place.unit if name in (DISTRICT, ZONE) else units.unit_by_id.get(name)
+
+    support = [u for u in map(unit, duty.support) if u is not None]
+    lead = unit(duty.lead)
+    standing_in = lead is None and duty.lead == DISTRICT
+    if standing_in:
+        lead = next((u for u in support if u.level == "city"), None)
+    others = tuple(dict.fromkeys(u for u in support if u != lead))
+    return lead, others, share, standing_in
+
+
+def _referral(
+    units: Units, text: str, place: Place, matters: Sequence[MatterScore]
+) -> tuple[Referral | None, int]:
+    """What the text says of something out of remit, and by how many different words; only for the likeliest matter.
+
+    Another town does not count where a place in this one is known.
+    """
+    found: tuple[Referral | None, int] = (None, 0)
+    matter = matters[0].matter if matters else ""
+    for referral in units.referrals:
+        elsewhere = not referral.matters
+        if (referral.matters and matter not in referral.matters) or (elsewhere and place.unit is not None):
+            continue
+        hits = sum(cue in text for cue in referral.cues)
+        if hits > found[1] and not any(word in text for word in referral.not_cues):
+            found = (referral, hits)
+    return found
+
+
+def _spans(document: Document, chosen: Candidate) -> tuple[Span, ...]:
+    """Where the cues of a row stand in the submission, first places only, by position."""
+    text = document.normalised.text
+    starts = sorted((text.find(cue), cue) for cue in chosen.match.cues)
+    return tuple(document.span(start, start + len(cue), "CUE") for start, cue in starts)
