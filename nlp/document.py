@@ -21,7 +21,7 @@ import regex
 from nlp.contracts import Field, Span, Token
 from nlp.lexicon import Entry, load_entries
 from nlp.normalise import MAX_CHARS, Normalised, normalise, validate
-from nlp.pii import find_pii
+from nlp.pii import CODES, find_pii
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -85,6 +85,11 @@ class Document:
     pii: tuple[Span, ...]
 
     @cached_property
+    def codes(self) -> tuple[Span, ...]:
+        """Of ``pii`` the numbers and addresses of mail: what is no word to a model or a search."""
+        return tuple(span for span in self.pii if span.label in CODES)
+
+    @cached_property
     def body_start(self) -> int:
         """Where ``text`` begins in the joined original."""
         return len(self.title) + 1 if self.title else 0
@@ -126,7 +131,7 @@ class Analyser:
         sentences = tuple(_sentences(doc))
         bare = Document(head, body, normalised, tokens, sentences, (), ())
         personal = list(find_pii(doc.text))
-        found = self._entities(doc, personal)
+        found = self._entities(doc, [piece for piece in personal if piece[2] in CODES])
         entities = tuple(bare.span(start, end, label, entry) for start, end, label, entry in found)
         pii = tuple(bare.span(start, end, kind) for start, end, kind in personal)
         return Document(head, body, normalised, tokens, sentences, entities, pii)
@@ -206,14 +211,15 @@ def _sentences(doc: Doc) -> Iterator[tuple[int, int]]:
 
     Not spaCy's sentencizer: its tokenizer joins a line break with the indent after it, which no list of marks meets.
     """
+    text = doc.text  # spaCy joins it anew each time it is asked
     start, closing = 0, False
     for token in doc:
         mark, blank = token.text in _SENTENCE_ENDS, token.text.isspace()
         if closing and not mark and not blank:
-            yield from _trimmed(doc.text, start, token.idx)
+            yield from _trimmed(text, start, token.idx)
             start, closing = token.idx, False
         closing = closing or mark or (blank and "\n" in token.text)
-    yield from _trimmed(doc.text, start, len(doc.text))
+    yield from _trimmed(text, start, len(text))
 
 
 def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -3,9 +3,8 @@
 Cosine alone cannot tell: civic texts share templates, and the same complaint about two estates reads more alike than
 two neighbours' words about one. So the grade comes from some seventy symmetric features of two profiles: likeness of
 meaning at the levels of text, sentence and token (the last weighted by rarity, after BERTScore, Zhang et al. 2020),
-shared and unshared rare characters, agreement of the matters, and mentions that meet or clash. Two models of them
-are averaged as log-probabilities: a multinomial logistic regression, and small boosted trees (Friedman 2001), which
-know that a clash of names matters only where the texts are otherwise alike.
+shared and unshared rare characters, agreement of the matters, and mentions that meet or clash. nlp/grading.py
+makes a grade of them.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from pathlib import Path
 import numpy as np
 import regex
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from nlp.artefact import load_artefact
-from nlp.contracts import Comparison, Conflict, Encoding, FloatArray, Relation
+from nlp.contracts import Comparison, Conflict, Encoding, FloatArray
 from nlp.document import Document
 from nlp.errors import ArtefactMismatch
+from nlp.grading import RELATIONS, Array, Grading, Trees
 from nlp.mentions import Found, MentionFinder, Mentions, any_same, conflicts, opposed, same_name
 from nlp.similar import MAX_SENTENCES, matching_sentences
 
 TASK = "pairs"
-RELATIONS: tuple[Relation, ...] = ("duplicate", "related", "unrelated")
 MENTIONS = Path("matching") / "matching.tsv"
 _WORD = regex.compile(r"[\u4e00-\u9fff]{2,}")
 _BREAK = regex.compile(r"[\W_]+")
@@ -47,8 +46,6 @@ _UNMATCHED = 0.45
 _MAX_TOKENS = 1500
 # Character groups in so few background texts are as good as names.
 _RARE = 2
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -120,52 +117,6 @@ class Profile:
     def refusals(self) -> int:
         """Words of refusal."""
         return len(_REFUSAL.findall(self.text))
-
-
-@dataclass(frozen=True)
-class Trees:
-    """Boosted regression trees as arrays (T, n) of nodes; tree t adds to the score of grade t % 3.
-
-    A row goes left at a node where its ``feature`` is at most ``threshold``, in float32 as it was fitted; a leaf is
-    its own child. ``values``: what a leaf adds, in log-odds; ``prior`` (3,): where the scores start.
-    """
-
-    prior: Array
-    feature: NDArray[np.int32]
-    threshold: Array
-    left: NDArray[np.int32]
-    right: NDArray[np.int32]
-    values: Array
-
-    def scores(self, x: Array) -> Array:
-        """float64 (n, 3): scores of rows of features, before softmax."""
-        tree, row, rounded = np.arange(len(self.feature))[None, :], np.arange(len(x))[:, None], x.astype(np.float32)
-        node = np.zeros((len(x), len(self.feature)), dtype=np.int32)
-        while True:
-            lower = rounded[row, self.feature[tree, node]] <= self.threshold[tree, node]
-            following = np.where(lower, self.left[tree, node], self.right[tree, node])
-            if (following == node).all():
-                break
-            node = following
-        found = self.values[tree, node].reshape(len(x), -1, len(RELATIONS)).sum(axis=1) + self.prior
-        return np.asarray(found, dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class Grading:
-    """From F features to grades: weights (F, 3), bias (3,) on features less centre (F,) over scale (F,); and trees."""
-
-    weights: Array
-    bias: Array
-    centre: Array
-    scale: Array
-    trees: Trees
-
-    def probabilities(self, x: Array) -> Array:
-        """float64 (n, 3): the grades' probabilities for rows of features."""
-        linear = (x - self.centre) / self.scale @ self.weights + self.bias
-        both = log_softmax(linear, axis=1) + log_softmax(self.trees.scores(x), axis=1)
-        return np.asarray(softmax(both / 2, axis=1), dtype=np.float64)
 
 
 class Profiler:

@@ -24,15 +24,13 @@ from nlp.corpus import lines_of
 from nlp.document import Analyser, Document
 from nlp.errors import DataError
 from nlp.evaluation import Scores, score_themes
+from nlp.grading import RELATIONS, Grading, Trees
 from nlp.matching import (
     MENTIONS,
-    RELATIONS,
     TASK,
     Background,
-    Grading,
     PairModel,
     Profiler,
-    Trees,
     features,
     grams,
     matrix,

@@ -26,8 +26,10 @@ Confidence = Literal["高", "中", "低"]
 
 # Each further cue makes a row this many times as likely; one in the title counts twice.
 _CUE = 3.0
-# Below this share for the first lead the table does not decide.
-_ABSTAIN = 0.5
+# However plain matter and row are, two dispatchers agreed with the table no more often (docs/decisions.md).
+_TRUST = 0.9
+# Below this share for the first lead the table does not decide: matter and row are as likely something else.
+_ABSTAIN = 0.45
 _HIGH, _MIDDLE = 0.8, 0.6
 _ALTERNATIVES = 3
 _QUOTED = 4
@@ -81,10 +83,10 @@ class Opinion:
     @property
     def leads(self) -> dict[str, float]:
         """Lead key → share, largest first; sums to at most 1."""
-        shares: Counter[str] = Counter()
+        shares: dict[str, float] = {}
         for candidate in self.candidates:
-            shares[candidate.key] += candidate.share
-        return dict(shares.most_common())
+            shares[candidate.key] = shares.get(candidate.key, 0.0) + candidate.share
+        return dict(sorted(shares.items(), key=lambda pair: -pair[1]))
 
     def best(self, key: str) -> Candidate | None:
         """The row that speaks most for a lead."""
@@ -189,8 +191,9 @@ class Router:
         if not leads:
             return self._manual(document, opinion, "职责表中没有这类事项，请人工判断主办单位。")
         if opinion.refers and opinion.referral is not None:
-            told = f"疑似不属本级办理（{opinion.referral.kind}）：{opinion.referral.reason}可告知：{opinion.referral.channel}。"
-            return self._manual(document, opinion, f"{told}是否退回由经办人决定。")
+            kind, why, whom = opinion.referral.kind, opinion.referral.reason, opinion.referral.channel
+            told = f"疑似不属本级办理（{kind}）：{why}可告知：{whom}。是否退回由经办人决定。"
+            return self._manual(document, opinion, told)
         key, probability = next(iter(leads.items()))
         chosen = opinion.best(key)
         assert chosen is not None  # noqa: S101  (a lead comes from a candidate)
@@ -205,37 +208,46 @@ class Router:
     def _by_history(
         self, document: Document, opinion: Opinion, table: Proposal, history: HistoryModel, vector: FloatArray
     ) -> Proposal:
-        leads = opinion.leads
-        scores = history.scores(vector, search_terms(document), leads)
+        scores = history.scores(vector, search_terms(document), opinion.leads)
         key, probability = next(iter(scores.items()))
         units = self.at_place(opinion.place)
-        own = lead_key(table.lead)
-        if probability < history.threshold or (key not in (OFFICE, DISTRICT) and key not in units) or (
-            key == DISTRICT and opinion.place.unit is None
-        ):  # fmt: skip
-            # What history does not know, or does not rule out, the table may say.
-            known = own in history.labels and own not in list(scores)[:_ALTERNATIVES]
-            if table.lead is None or not known:
-                return table
-            named = "、".join(f"{units[k].name} {p:.0%}" for k, p in scores.items() if k in units and p >= 0.05)
-            told = f"拿不准：职责表指向{table.lead.name}，以往类似的材料却多由别的单位主办（{named}）。请人工判断。"
-            return self._manual(document, opinion, told)
+        if probability < history.threshold:
+            return self._unless_ruled_out(document, opinion, table, history, scores)
         chosen = opinion.best(key)
         if key == OFFICE:
             told = f"以往类似的材料由本单位直接处理（把握 {probability:.0%}），请人工留存、退回或答复。"
             return self._manual(document, opinion, told, chosen)
+        if key not in units:  # a unit of yesterday, or the government of a place that is not known
+            own = opinion.best(lead_key(table.lead)) if table.lead else None
+            if key != DISTRICT or (own is not None and own.standing_in):
+                return table
+            told = f"以往类似的材料由属地主办（把握 {probability:.0%}），但不能确定在哪个区（市、县），请人工判断。"
+            return self._manual(document, opinion, told)
         reason = f"以往类似的材料由{units[key].name}主办（把握 {probability:.0%}）。"
         if chosen is not None:
             reason += self._because(document, chosen, opinion.place)
             return self._answer(document, opinion, chosen, "history", probability, reason, scores)
-        unit = units[key]
+        unit, others = units[key], self._alternatives(scores, opinion)
         if table.lead is not None:
             reason += f"职责表则指向{table.lead.name}，请核对。"
         reason += f"其职责：{unit.duties}。依据：{unit.basis}。"
-        others = self._alternatives(scores, opinion)
         return Proposal(
             unit, (), reason, unit.basis, "", "", (), opinion.place, "history", probability, others, opinion.referral
         )
+
+    def _unless_ruled_out(
+        self, document: Document, opinion: Opinion, table: Proposal, history: HistoryModel, scores: dict[str, float]
+    ) -> Proposal:
+        """The table's proposal, unless history knows its lead and does not have it among its first three."""
+        own = lead_key(table.lead)
+        if table.lead is None or own not in history.labels or own in list(scores)[:_ALTERNATIVES]:
+            return table
+        units = self.at_place(opinion.place)
+        named = "、".join(
+            f"{units[key].name} {p:.0%}" for key, p in list(scores.items())[:_ALTERNATIVES] if key in units
+        )
+        told = f"拿不准：职责表指向{table.lead.name}，以往类似的材料却多由别的单位主办（{named}）。请人工判断。"
+        return self._manual(document, opinion, told)
 
     def at_place(self, place: Place) -> dict[str, Unit]:
         """Lead key → unit, with ``district`` where the place is known; the table of the last day asked for."""
@@ -303,7 +315,9 @@ class Router:
             assert row is not None  # noqa: S101
             name = row.lead.name if row.lead else "本单位直接处理"
             cues = "".join(f"“{cue}”" for cue in row.match.cues[:2])
-            told.append(f"{name}（{self._names.get(row.matter, row.matter)}—{row.match.duty.variant}{cues}，{share:.0%}）")
+            told.append(
+                f"{name}（{self._names.get(row.matter, row.matter)}—{row.match.duty.variant}{cues}，{share:.0%}）"
+            )
         return "，或".join(told)
 
 
@@ -342,7 +356,7 @@ def _rows_of(units: Units, document: Document, place: Place, matter: str, probab
     weights = [_CUE ** (len(m.cues) + sum(cue in titled for cue in m.cues)) for m in rows.values()]
     total = sum(weights)
     return [
-        Candidate(matter, match, *_resolved(units, match, place, probability * weight / total))
+        Candidate(matter, match, *_resolved(units, match, place, _TRUST * probability * weight / total))
         for match, weight in zip(rows.values(), weights, strict=True)
     ]
 
@@ -365,9 +379,7 @@ def _resolved(
     return lead, others, share, standing_in
 
 
-def _referral(
-    units: Units, text: str, place: Place, matters: Sequence[MatterScore]
-) -> tuple[Referral | None, int]:
+def _referral(units: Units, text: str, place: Place, matters: Sequence[MatterScore]) -> tuple[Referral | None, int]:
     """What the text says of something out of remit, and by how many different words; only for the likeliest matter.
 
     Another town does not count where a place in this one is known.

@@ -1,9 +1,8 @@
 """What an office's own history says of who leads: two linear models and the responsibility table, pooled.
 
-Logits of the encoder's vector, logits of TF-IDF over search terms, the log of what the table says and the log of how
-often each unit leads are summed with weights fitted on out-of-fold outputs (a logarithmic opinion pool, Genest & Zidek
-1986), so that the sum is calibrated as well as combined. Units too rare to learn share one class, ``REST``; what falls
-to it is the table's to say.
+Logits of the encoder's vector, logits of TF-IDF over search terms and the log of what the table says are summed with
+weights fitted on out-of-fold outputs (a logarithmic opinion pool, Genest & Zidek 1986), so that the sum is calibrated
+as well as combined. Units too rare to learn share one class, ``REST``; what falls to it is the table's to say.
 """
 
 from __future__ import annotations
@@ -31,15 +30,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RoutingParameters:
-    """K labels, d encoder dimensions, V terms: weights (d, K) and (V, K), biases (K,), idf (V,), prior (K,) — log
-    shares in the history; pool (4,) — weights of encoder, terms, table and prior."""
+    """K labels, d encoder dimensions, V terms: weights (d, K) and (V, K), biases (K,), idf (V,); pool (3,) — weights
+    of encoder, terms and table."""
 
     encoder_weights: FloatArray
     encoder_bias: FloatArray
     term_weights: FloatArray
     term_bias: FloatArray
     idf: FloatArray
-    prior: Array
     pool: Array
 
 
@@ -69,7 +67,7 @@ class HistoryModel:
         p = self.parameters
         encoder = vector @ p.encoder_weights + p.encoder_bias
         lexical = (self._vectorizer.transform([terms]) @ p.term_weights + p.term_bias)[0]
-        opinions = np.stack([encoder, lexical, table_opinion(self.labels, table), p.prior])
+        opinions = np.stack([encoder, lexical, table_opinion(self.labels, table)])
         return spread(self.labels, softmax(p.pool @ opinions.astype(np.float64)), table)
 
 
@@ -99,7 +97,7 @@ def load_history_model(path: Path, encoder_id: str) -> HistoryModel:
         )  # fmt: skip
     w = artefact.weights
     single = ("encoder_weights", "encoder_bias", "term_weights", "term_bias", "idf")
-    parameters = RoutingParameters(**{n: w[n].astype(np.float32) for n in single}, prior=w["prior"], pool=w["pool"])
+    parameters = RoutingParameters(**{n: w[n].astype(np.float32) for n in single}, pool=w["pool"])
     return HistoryModel(
         artefact.meta["labels"], artefact.vocabulary, parameters, float(artefact.meta["threshold"]), artefact.name
     )

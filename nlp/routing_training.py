@@ -47,7 +47,7 @@ class RoutingScores:
     top1, top3: the decided lead is first, among the first three; acceptable: the first is the decided or another
     defensible lead. coverage: the largest share, most certain first, whose error stays within ACCEPTED_RISK;
     acceptable_coverage: the same by the acceptable leads. All with 95 % intervals. threshold, accepted_share,
-    accepted_error: of the model itself, where it has one.
+    accepted_error (neither decided nor acceptable): of the model itself, where it has a threshold.
     """
 
     n: int
@@ -81,10 +81,8 @@ def train_routing(
     groups = near_duplicate_groups(items)
     labels, rare = _labels(items, groups)
     y = np.array([labels.index(item.label if item.label in labels else REST) for item in items])
-    opinions = np.stack([table_opinion(labels, table) for table in tables])
-    prior = np.log(np.bincount(y, minlength=len(labels)) / len(y))
-    held_out = np.zeros((4, len(items), len(labels)))
-    held_out[2], held_out[3] = opinions, prior
+    held_out = np.zeros((3, len(items), len(labels)))
+    held_out[2] = np.stack([table_opinion(labels, table) for table in tables])
     parts = folds(y, groups, FOLDS)
     for number, (inner, outer) in enumerate(parts, 1):
         held_out[:2, outer] = fit_base(features.take(inner), y[inner], len(labels)).separate(features.take(outer))
@@ -93,11 +91,11 @@ def train_routing(
     probabilities = softmax(np.tensordot(pool, held_out, axes=1), axis=1)
     answers = tuple(spread(labels, p, table) for p, table in zip(probabilities, tables, strict=True))
     truth = [item.label for item in items]
-    confidence, right = _first(answers, [{t} for t in truth])
+    confidence, right = _first(answers, [{item.label, *item.acceptable} for item in items])
     threshold = risk_threshold(confidence, right, np.ones(len(y)))
     base = fit_base(features, y, len(labels))
     progress("拟合", 1, 1)
-    model = HistoryModel(labels, base.vocabulary, _parameters(base, prior, pool), threshold, name)
+    model = HistoryModel(labels, base.vocabulary, _parameters(base, pool), threshold, name)
     scores = score_routing(answers, truth, [item.acceptable for item in items], threshold)
     return TrainedRouting(model, scores, answers, rare)
 
@@ -121,7 +119,6 @@ def save_routing(trained: TrainedRouting, target: Path, *, encoder_id: str, pape
         "term_weights": p.term_weights.astype(np.float16),
         "term_bias": p.term_bias,
         "idf": p.idf,
-        "prior": p.prior,
         "pool": p.pool,
     }
     save_artefact(target, meta, weights, model.vocabulary)
@@ -145,7 +142,7 @@ def score_routing(
         bootstrap(n, lambda rows: _coverage(confidence[rows], fine[rows])),
         threshold,
         float(accepted.mean()) if accepted is not None else None,
-        float(1 - right[accepted].mean()) if accepted is not None and accepted.any() else None,
+        float(1 - fine[accepted].mean()) if accepted is not None and accepted.any() else None,
     )
 
 
@@ -186,7 +183,5 @@ def _coverage(confidence: Array, right: NDArray[np.bool_]) -> float:
     return float((within[-1] + 1) / len(order)) if len(within) else 0.0
 
 
-def _parameters(base: Base, prior: Array, pool: Array) -> RoutingParameters:
-    return RoutingParameters(
-        base.encoder.weights, base.encoder.bias, base.term_weights, base.term_bias, base.idf, prior, pool
-    )
+def _parameters(base: Base, pool: Array) -> RoutingParameters:
+    return RoutingParameters(base.encoder.weights, base.encoder.bias, base.term_weights, base.term_bias, base.idf, pool)

@@ -70,10 +70,10 @@ class Reading:
 def _located_terms(document: Document) -> list[tuple[str, int, int]]:
     """Words of the document with their stretches of the normalised text, in order.
 
-    Lower case; digits become ``#``; words inside place names and personal data are dropped, or the model would learn
+    Lower case; digits become ``#``; words inside place names and personal numbers are dropped, or the model would learn
     where and who, not what.
     """
-    hidden = (*(e for e in document.entities if e.label == "PLACE"), *document.pii)
+    hidden = (*(e for e in document.entities if e.label == "PLACE"), *document.codes)
     return [(regex.sub(r"\d+", "#", word), start, end) for word, start, end in _words(document, hidden)]
 
 
@@ -93,9 +93,9 @@ def _words(document: Document, hidden: Sequence[Span]) -> list[tuple[str, int, i
 def search_terms(document: Document) -> list[str]:
     """The words a search goes by, in order: those of the theme model with places and numbers kept.
 
-    “Where” and “which” tell one matter from another. Personal data and courtesies are left out alike.
+    “Where” and “which” tell one matter from another. Personal numbers and courtesies are left out alike.
     """
-    located = _words(document, document.pii)
+    located = _words(document, document.codes)
     courtesies = [(a, b) for a, b in _clauses(document) if _COURTESY.fullmatch(document.normalised.text[a:b])]
     return [word for word, _, _ in _demand(located, courtesies)]
 

@@ -8,10 +8,9 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -19,19 +18,20 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
-from service import app_cases, app_routing, problems, render, schemas, schemas_routing
+from service import app_access, app_cases, app_routing, logs, problems, render, schemas, schemas_routing
+from service.access import Caller, Clock, Limiter, authorise, utc_now
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
 from service.duplicates import Duplicates, Received
 from service.engine import SELF_CHECK_SECONDS, Engine, Models
 from service.guard import Guard
 from service.intake import FIELDS, Row, to_submission
+from service.keys import Keys
 from service.routing import propose_stored, route_items
 from service.search import advice, read_filters
-from service.settings import Settings
+from service.settings import PAGES, Settings
 from service.store import Store, Submission
 
-PAGES = Path(__file__).parent / "pages"
 # A self-check older than this says nothing about now.
 CHECK_MAX_AGE = 60
 VERSION = "0.1.0"
@@ -39,7 +39,7 @@ VERSION = "0.1.0"
 _LONG_ITEMS = 25
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _PROBLEM = {"model": schemas.Problem, "content": {problems.MEDIA_TYPE: {}}}
-_ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 403, 413, 422, 429, 503), _PROBLEM)
+_ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 401, 403, 413, 422, 429, 503), _PROBLEM)
 
 router = APIRouter(prefix="/v1", responses=_ERRORS)
 system = APIRouter(tags=["运行状态"])
@@ -59,8 +59,9 @@ class Metrics:
         self.stored = Gauge("minsheng_submissions", "Stored submissions", registry=self.registry)
 
 
-def create_app(settings: Settings, models: Models, store: Store) -> FastAPI:
+def create_app(settings: Settings, models: Models, store: Store, clock: Clock = utc_now) -> FastAPI:
     """The app over given models and store; the caller owns (and closes) the store."""
+    logs.keep_clean()
     engine = Engine(models, settings.queue_size)
 
     @asynccontextmanager
@@ -78,19 +79,29 @@ def create_app(settings: Settings, models: Models, store: Store) -> FastAPI:
         version=VERSION,
         description="离线的社情民意信息分类与查重服务。批量接口按请求顺序返回；单条失败不影响其他条。",
         lifespan=lifespan,
+        dependencies=[Depends(authorise)],
         docs_url=None,
         redoc_url=None,
     )
     app.state.settings, app.state.engine, app.state.store, app.state.metrics = settings, engine, store, Metrics()
     app.state.duplicates = Duplicates(engine, store)
+    app.state.keys = Keys(store, clock)
+    app.state.failures = Limiter(settings.login_rate_limit, "密钥不对", clock)
     problems.install(app)
     app.include_router(router)
-    app.include_router(app_cases.router, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
-    app.include_router(app_routing.router, responses={**_ERRORS, 404: _PROBLEM})
+    app.include_router(app_access.doors, responses=_ERRORS)
+    for other in (app_access.router, app_cases.router, app_routing.router):
+        app.include_router(other, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
     app.include_router(system)
     app.mount("/", StaticFiles(directory=PAGES, html=True), name="pages")
-    app.middleware("http")(_measure)
-    app.add_middleware(Guard, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        Guard,
+        max_body_bytes=settings.max_body_bytes,
+        keys=app.state.keys,
+        requests=Limiter(settings.rate_limit, "请求", clock),
+        failures=app.state.failures,
+    )
+    app.middleware("http")(_measure)  # outermost: what the guard refuses is counted too
     return app
 
 
@@ -179,8 +190,10 @@ def add_submissions(
     prepared = [_submission(item, request.app.state.settings) for item in body.items]
     batch = [submission for _, submission in prepared if isinstance(submission, Submission)]
     found: Duplicates = request.app.state.duplicates
+    caller: Caller = request.state.caller
+    actor = "api" if caller.key is None else caller.name
     answers = iter(
-        found.engine.run(lambda: found.ask(batch) if dry_run else found.receive(batch, render.answer, "api"))
+        found.engine.run(lambda: found.ask(batch) if dry_run else found.receive(batch, render.answer, actor))
     )
     return JSONResponse({"items": [_outcome(identity, submission, answers) for identity, submission in prepared]})
 
@@ -240,7 +253,8 @@ def get_submission(number: int, request: Request) -> JSONResponse:
     follows, followed_by = cases.links().get(number), cases.later([number])[number]
     relations = {"case": cases.case_of(number), "follows": follows, "followed_by": followed_by}
     routing = render.proposal(propose_stored(request.app.state.engine.models, store, found))
-    return JSONResponse({**render.stored(found), **relations, "routing": routing, "events": store.history(number)})
+    told = {**relations, "routing": routing, "events": render.events(store.history(number))}
+    return JSONResponse({**render.stored(found), **told})
 
 
 @router.get("/taxonomy", tags=["分类体系"], summary="主题、细类与边界规则")

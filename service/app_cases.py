@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from service import notice, render, schemas_cases
+from service.access import acting
 from service.cases import Case, State
 from service.duplicates import Duplicates
 
@@ -27,7 +28,7 @@ def _answer(request: Request, case: Case, status: int = 200) -> JSONResponse:
 @router.post("/cases", response_model=schemas_cases.CaseOut, status_code=201, summary="并案")
 def merge(body: schemas_cases.MergeRequest, request: Request) -> JSONResponse:
     """把几件材料并为一案。各件的编号、原文、日期和反映人都不变，随时可以撤销。"""
-    case = _duplicates(request).cases.merge(body.lead, body.members, body.actor, body.reason)
+    case = _duplicates(request).cases.merge(body.lead, body.members, acting(request, body.actor), body.reason)
     return _answer(request, case, 201)
 
 
@@ -63,13 +64,17 @@ def get_case(number: int, request: Request) -> JSONResponse:
 @router.post("/cases/{number}/members", response_model=schemas_cases.CaseOut, summary="并入已有并案")
 def join(number: int, body: schemas_cases.JoinRequest, request: Request) -> JSONResponse:
     """把后来的材料并入已有的并案。"""
-    return _answer(request, _duplicates(request).cases.join(number, body.members, body.actor, body.reason))
+    return _answer(
+        request, _duplicates(request).cases.join(number, body.members, acting(request, body.actor), body.reason)
+    )
 
 
 @router.post("/cases/{number}/undo", response_model=schemas_cases.CaseOut, summary="撤销并案或撤出一件")
 def undo(number: int, body: schemas_cases.UndoRequest, request: Request) -> JSONResponse:
     """撤出一件，或撤销整个并案；只剩主件时并案随之撤销。"""
-    return _answer(request, _duplicates(request).cases.undo(number, body.actor, body.reason, body.member))
+    return _answer(
+        request, _duplicates(request).cases.undo(number, acting(request, body.actor), body.reason, body.member)
+    )
 
 
 @router.get(
@@ -97,12 +102,12 @@ def get_notice(
 @router.post("/submissions/{number}/follows", response_model=schemas_cases.FollowOut, summary="登记续报")
 def follow(number: int, body: schemas_cases.FollowRequest, request: Request) -> JSONResponse:
     """同一反映人再次反映或对答复不满意：连到此前那一件，不另计人数，也不并掉。"""
-    _duplicates(request).cases.follow(number, body.earlier, body.actor, body.reason)
+    _duplicates(request).cases.follow(number, body.earlier, acting(request, body.actor), body.reason)
     return JSONResponse({"id": number, "follows": body.earlier})
 
 
 @router.post("/submissions/{number}/follows/undo", response_model=schemas_cases.FollowOut, summary="解除续报")
 def unfollow(number: int, body: schemas_cases.Signed, request: Request) -> JSONResponse:
     """解除续报关系。"""
-    _duplicates(request).cases.unfollow(number, body.actor, body.reason)
+    _duplicates(request).cases.unfollow(number, acting(request, body.actor), body.reason)
     return JSONResponse({"id": number, "follows": None})

@@ -115,7 +115,7 @@ class Cases:
 
     def merge(self, lead: int, members: Sequence[int], actor: str, reason: str) -> Case:
         """Open a case over ``members`` (the lead among them); raises InputError, NotFound or Conflict."""
-        actor, reason = _signed(actor, reason)
+        actor, reason = signed(actor, reason)
         _no_repeats(members)
         if lead not in members:
             named = "、".join(map(str, members[:20]))
@@ -134,7 +134,7 @@ class Cases:
 
     def join(self, number: int, members: Sequence[int], actor: str, reason: str) -> Case:
         """Add later arrivals to an open case; raises InputError, NotFound or Conflict."""
-        actor, reason = _signed(actor, reason)
+        actor, reason = signed(actor, reason)
         _no_repeats(members)
         with self.store.writing() as connection:
             case = self._open_case(connection, number)
@@ -154,7 +154,7 @@ class Cases:
 
         Raises InputError, NotFound or Conflict.
         """
-        actor, reason = _signed(actor, reason)
+        actor, reason = signed(actor, reason)
         with self.store.writing() as connection:
             case = self._open_case(connection, number)
             leaving: Collection[int] = case.members
@@ -231,7 +231,7 @@ class Cases:
 
     def follow(self, number: int, earlier: int, actor: str, reason: str) -> None:
         """Link a submission to the earlier one of the same submitter; raises InputError, NotFound or Conflict."""
-        actor, reason = _signed(actor, reason)
+        actor, reason = signed(actor, reason)
         if number == earlier:
             raise InputError("invalid_value", "earlier", f"{number} 号材料不能是自己的续报")
         with self.store.writing() as connection:
@@ -255,7 +255,7 @@ class Cases:
 
     def unfollow(self, number: int, actor: str, reason: str) -> None:
         """Take the link of a follow-up away; raises InputError or NotFound."""
-        actor, reason = _signed(actor, reason)
+        actor, reason = signed(actor, reason)
         with self.store.writing() as connection:
             self._must_exist(connection, [number], "id")
             earlier = self._links(connection).get(number)
@@ -376,7 +376,7 @@ def _same_case() -> sa.ColumnElement[bool]:
     return sa.and_(case_members.c.office_id == cases.c.office_id, case_members.c.case_id == cases.c.id)
 
 
-def _signed(actor: str, reason: str) -> tuple[str, str]:
+def signed(actor: str, reason: str) -> tuple[str, str]:
     """Who takes the step and why: both are part of the record; raises InputError."""
     return validate(actor, "actor", _MAX_ACTOR).strip(), validate(reason, "reason", _MAX_REASON).strip()
 

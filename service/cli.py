@@ -22,6 +22,7 @@ from nlp.errors import InputError, MinshengError
 from nlp.normalise import validate
 from service import intake, render
 from service.cli_cases import cases_app
+from service.cli_keys import keys_app
 from service.cli_models import (
     ModelOption,
     evaluate_app,
@@ -41,6 +42,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(models_app, name="models")
 app.add_typer(cases_app, name="cases")
+app.add_typer(keys_app, name="keys")
 
 _BATCH = 32
 _LOOPBACK_BINDS = {"127.0.0.1", "localhost", "::1"}
@@ -76,17 +78,14 @@ def serve(
     model: ModelOption = None,
 ) -> None:
     """启动 HTTP 服务和网页。"""
-    if host not in _LOOPBACK_BINDS:
-        raise MinshengError(
-            f"未设置访问密钥，只能监听本机地址（{'、'.join(sorted(_LOOPBACK_BINDS))}），不能监听 {host}"
-        )
     import uvicorn  # noqa: PLC0415  (only for this command)
 
     from service.app import create_app  # noqa: PLC0415
     from service.engine import load_models  # noqa: PLC0415
+    from service.keys import Keys  # noqa: PLC0415
 
     settings = read_settings(model)
-    with _listening(host, port) as listener, open_store(settings) as store:
+    with open_store(settings) as store, _listening(host, port, Keys(store)) as listener:
         models = load_models(settings)
         require_index(store, models.encoder.encoder_id)
         config = uvicorn.Config(create_app(settings, models, store), log_level="warning", access_log=False)
@@ -95,8 +94,13 @@ def serve(
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket bound before anything heavy is loaded: a port in use is said at once."""
+def _listening(host: str, port: int, keys: Any) -> Iterator[socket.socket]:
+    """A socket bound before anything heavy is loaded: a port in use, or a bind that needs a key, is said at once."""
+    if host not in _LOOPBACK_BINDS and not keys.active():
+        raise MinshengError(
+            f"未设置有效的访问密钥，只能监听本机地址（{'、'.join(sorted(_LOOPBACK_BINDS))}），不能监听 {host}；"
+            "先用 minsheng keys add 新增密钥"
+        )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -124,6 +128,14 @@ def compare(file: Annotated[str, typer.Argument(help="JSON Lines 文件，- 为�
     from service.batch import compare_items  # noqa: PLC0415  (loads the models' libraries)
 
     _answer_lines(file, "比较", compare_items, read_settings())
+
+
+@app.command()
+def route(file: Annotated[str, typer.Argument(help="JSON Lines 文件，- 为标准输入")]) -> None:
+    """拟办：每行一条 {"id","title"?,"text","district"?,"address"?}，逐行输出拟由谁主办、协办、理由与依据。"""
+    from service.routing import route_items  # noqa: PLC0415  (loads the models' libraries)
+
+    _answer_lines(file, "拟办", route_items, read_settings())
 
 
 def _answer_lines(

@@ -25,6 +25,11 @@ ByFileOption = Annotated[
 ]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="把全部结果写入这个 JSON 文件")]
 HtmlOption = Annotated[Path | None, typer.Option("--html", help="把报告写入这个 HTML 文件")]
+TextOption = Annotated[str, typer.Option("--text", help="正文所在的列")]
+UnitOption = Annotated[str, typer.Option("--unit", help="主办单位所在的列：单位表中的编号、名称或别名")]
+TitleOption = Annotated[str | None, typer.Option("--title", help="标题所在的列")]
+DistrictOption = Annotated[str | None, typer.Option("--district", help="区（市、县）所在的列")]
+SecondOption = Annotated[str | None, typer.Option("--second", help="另一个也可以主办的单位所在的列")]
 ModelOption = Annotated[Path | None, typer.Option("--model", help="主题模型目录，默认用设置中的")]
 
 
@@ -175,6 +180,27 @@ def train_pairs(
     print_json(summary)
 
 
+@train_app.command("routing")
+def train_routing(
+    data: Annotated[list[Path], typer.Option("--data", help="转办历史：CSV、XLSX 或 JSON Lines 文件，可多次给出")],
+    out: Annotated[Path, typer.Option("--out", help="模型目录")],
+    text: TextOption = "text",
+    unit: UnitOption = "unit",
+    title: TitleOption = None,
+    district: DistrictOption = None,
+    second: SecondOption = None,
+) -> None:
+    """用本单位的转办历史训练转办模型；材料太少的单位仍按职责表。"""
+    from service.learning_routing import Columns, train_routing_model  # noqa: PLC0415  (loads scikit-learn and torch)
+
+    columns = Columns(text, unit, title, district, second)
+    with progress_bar() as progress:
+        summary = train_routing_model(
+            data, out, columns, read_settings(), reporter(progress), " ".join(["minsheng", *sys.argv[1:]])
+        )
+    print_json(summary)
+
+
 @evaluate_app.command("themes")
 def evaluate_themes(
     file: Annotated[Path, typer.Argument(help="带标签的 JSON Lines 文件，primary 为主题")],
@@ -201,6 +227,27 @@ def evaluate_pairs(
 
     with progress_bar() as progress:
         result, page = evaluate_pair_model(file, read_settings(), reporter(progress))
+    _report(result, page, json_out, html_out)
+
+
+@evaluate_app.command("routing")
+def evaluate_routing(
+    file: Annotated[Path, typer.Argument(help="转办历史：CSV、XLSX 或 JSON Lines 文件")],
+    text: TextOption = "text",
+    unit: UnitOption = "unit",
+    title: TitleOption = None,
+    district: DistrictOption = None,
+    second: SecondOption = None,
+    json_out: JsonOption = None,
+    html_out: HtmlOption = None,
+) -> None:
+    """评测转办：提出主办单位的比例、与历史一致的比例、前三个候选中的比例，均带 95% 区间。"""
+    from service.learning_routing import Columns, evaluate_routing_model  # noqa: PLC0415
+
+    with progress_bar() as progress:
+        result, page = evaluate_routing_model(
+            file, Columns(text, unit, title, district, second), read_settings(), reporter(progress)
+        )
     _report(result, page, json_out, html_out)
 
 

@@ -69,7 +69,6 @@ class Similar:
     """A stored submission near the query: cosine, and the grade (query first), None for those far down the list."""
 
     stored: Stored
-    document: Document
     score: float
     comparison: Comparison | None
 
@@ -179,12 +178,10 @@ class Engine:
         mine = pairs.profile(document, encoding)
         graded = self.read([(item.submission.title, item.submission.text) for item, _ in found[:_GRADED]])
         answers = [
-            Similar(item, other, score, pairs.compare(mine, pairs.profile(other, other_encoding)))
+            Similar(item, score, pairs.compare(mine, pairs.profile(other, other_encoding)))
             for (item, score), (other, other_encoding) in zip(found, graded, strict=False)
         ]
-        for item, score in found[_GRADED:]:
-            other = self.models.analyser(item.submission.text, item.submission.title)
-            answers.append(Similar(item, other, score, None))
+        answers += [Similar(item, score, None) for item, score in found[_GRADED:]]
         return answers
 
     def read(self, items: Sequence[tuple[str, str]]) -> list[tuple[Document, Encoding]]:

@@ -24,13 +24,13 @@ from nlp.encoder_build import build_encoder, file_sha256
 from nlp.errors import DataError, InputError
 from nlp.evaluation import label_scores, score_themes
 from nlp.normalise import validate
+from nlp.pii import mask
 from nlp.report import render_report
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.themes import TASK as THEMES
 from nlp.training import analyse, extract, fit_linear, folds, prepare, save, train
 from service.engine import Analysed, Engine, load_models
 from service.intake import Row, read_rows
-from service.render import masked
 from service.settings import Settings
 
 Report = Callable[[str, int, int], None]
@@ -244,8 +244,7 @@ def _errors(items: Sequence[Labelled], answers: Sequence[Analysed]) -> list[dict
 
 def _error(item: Labelled, answer: Analysed) -> dict[str, Any]:
     """A wrong answer; personal data starred out, since reports are passed round."""
-    c, pii = answer.classification, [asdict(span) for span in answer.document.pii]
-    shown = {"title": masked(item.title, "title", pii), "text": masked(item.text, "text", pii)}
+    c, shown = answer.classification, {"title": mask(item.title), "text": mask(item.text)}
     return {
         "id": item.id,
         "title": shown["title"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,15 @@ from nlp.encoder import load_encoder
 from nlp.encoder_build import file_sha256
 from nlp.errors import DataError
 from nlp.evaluation import score_themes
-from nlp.matching import RELATIONS, TASK, PairModel, load_pair_model
+from nlp.grading import RELATIONS
+from nlp.matching import TASK, PairModel, load_pair_model
 from nlp.pair_training import LabelledPair, Reader, count_background, load_pairs, save_pairs, train_pairs
+from nlp.pii import mask
 from nlp.report import render_report
 from nlp.taxonomy import load_taxonomy
 from nlp.themes import load_theme_model
 from service.learning import Report, papers_of
-from service.render import GRADES, masked
+from service.render import GRADES
 from service.settings import Settings
 
 _MOST_ERRORS = 30
@@ -98,10 +99,7 @@ def _compared(
     profiles = {text: model.profile(*both) for text, both in read.items()}
     answers = []
     for done, pair in enumerate(pairs, 1):
-        shown = {
-            side: masked(text, "text", [asdict(span) for span in read[text][0].pii])
-            for side, text in (("a", pair.a), ("b", pair.b))
-        }
+        shown = {"a": mask(pair.a), "b": mask(pair.b)}
         answers.append((model.compare(profiles[pair.a], profiles[pair.b]), shown))
         report("比较", done, len(pairs))
     return answers
@@ -152,7 +150,10 @@ def _errors(
             "answer": a.relation,
             "confidence": round(confidence, 4),
             **shown,
-            "conflicts": [{"kind": c.kind, "a": c.a.text, "b": c.b.text} for c in a.conflicts],
+            "conflicts": [
+                {"kind": c.kind, "a": shown["a"][c.a.start : c.a.end], "b": shown["b"][c.b.start : c.b.end]}
+                for c in a.conflicts
+            ],
         }
         for confidence, pair, a, shown in wrong[:_MOST_ERRORS]
     ]

@@ -19,6 +19,7 @@ from nlp.encoder_build import file_sha256
 from nlp.errors import DataError, InputError
 from nlp.evaluation import bootstrap, label_scores
 from nlp.normalise import validate
+from nlp.pii import mask
 from nlp.report import render_report
 from nlp.routing import Proposal, lead_key
 from nlp.routing_model import REST, TASK
@@ -27,10 +28,9 @@ from nlp.taxonomy import load_taxonomy
 from nlp.themes import load_theme_model, search_terms
 from nlp.training import Features, TrainingError
 from nlp.units import DISTRICT, OFFICE, Units
-from service.engine import Analysed, Engine, load_models, load_router
+from service.engine import Engine, load_models, load_router
 from service.intake import Row, read_rows
 from service.learning import Report, papers_of
-from service.render import masked_fields
 from service.routing import place_of, propose, today
 from service.settings import Settings
 
@@ -43,12 +43,13 @@ _ROLES = {"属地": DISTRICT, "district": DISTRICT, "本单位": OFFICE, "人工
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a history file; title and district may be absent."""
+    """The columns of a history file; title, district and second (another unit that would do) may be absent."""
 
     text: str = "text"
     unit: str = "unit"
     title: str | None = None
     district: str | None = None
+    second: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,31 +112,30 @@ def evaluate_routing_model(
         rows = read_history(file, columns, units, settings.max_chars)
         if not rows:
             raise DataError(file, "文件中没有材料")
-        answers: list[tuple[Analysed, Proposal]] = []
+        proposals: list[Proposal] = []
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
             pairs = [(row.item.title, row.item.text) for row in batch]
             for row, found in zip(batch, engine.run(lambda pairs=pairs: engine.analyse(pairs)), strict=True):  # type: ignore[misc]
                 if isinstance(found, InputError):
                     raise DataError(file, f"{row.item.id}：{found}")
-                answers.append((found, propose(engine.models, found, row.district, None)))
-            report("评测", len(answers), len(rows))
+                proposals.append(propose(engine.models, found, row.district, None))
+            report("评测", len(proposals), len(rows))
     finally:
         engine.close()
-    proposals = [proposal for _, proposal in answers]
-    truth = [row.item.label for row in rows]
+    items = [row.item for row in rows]
     names = _names(units)
     result = {
         "file": file.name,
         "file_sha256": file_sha256(file),
         "model": engine.models.router.history.name if engine.models.router.history else "职责表",
         "encoder": engine.models.encoder.encoder_id,
-        "scores": _scores(truth, proposals),
+        "scores": _scores(items, proposals),
         "sources": dict(Counter(proposal.source for proposal in proposals)),
-        "errors": _errors(rows, answers, names),
+        "errors": _errors(rows, proposals, names),
     }
     confidence = np.array([proposal.probability for proposal in proposals])
-    right = np.array([_said(p) == t for p, t in zip(proposals, truth, strict=True)])
+    right = np.array([_said(p) == item.label for p, item in zip(proposals, items, strict=True)])
     return json.loads(json.dumps(result)), render_report("routing", result, names, confidence, right)
 
 
@@ -147,7 +147,7 @@ def read_history(path: Path, columns: Columns, units: Units, max_chars: int) -> 
     rows = read_rows(path)
     there = {column for row in rows for column in row.cells}
     for option, column in vars(columns).items():
-        if column is not None and column not in there:
+        if rows and column is not None and column not in there:
             raise DataError(path, f"--{option} 所指的列 {column!r} 不存在，文件的列为：{'、'.join(sorted(there))}")
     return [_routed(path, row, columns, units, max_chars) for row in rows]
 
@@ -159,13 +159,18 @@ def _routed(path: Path, row: Row, columns: Columns, units: Units, max_chars: int
     try:
         if row.problem:
             raise InputError("invalid_value", "row", row.problem)
-        written = cell(columns.unit).strip()
-        label = _ROLES.get(written) or lead_key(units.find(written))
+        label = _key(units, cell(columns.unit))
+        second = cell(columns.second, required=False)
+        acceptable = (_key(units, second),) if second.strip() else ()
         title, text = cell(columns.title, required=False), cell(columns.text)
         district = cell(columns.district, required=False).strip()
     except InputError as error:
         raise DataError(path, str(error), row.number) from error
-    return Routed(Labelled(f"{path.name}:{row.number}", title, text, label), district or None)
+    return Routed(Labelled(f"{path.name}:{row.number}", title, text, label, acceptable=acceptable), district or None)
+
+
+def _key(units: Units, written: str) -> str:
+    return _ROLES.get(written.strip()) or lead_key(units.find(written))
 
 
 def _said(proposal: Proposal) -> str:
@@ -178,10 +183,12 @@ def _names(units: Units) -> dict[str, str]:
     return {unit.id: unit.name for unit in units.units} | roles
 
 
-def _scores(truth: Sequence[str], proposals: Sequence[Proposal]) -> dict[str, Any]:
-    """Shares with 95 % intervals: answered at all, right among the answered, decided lead among the alternatives."""
+def _scores(items: Sequence[Labelled], proposals: Sequence[Proposal]) -> dict[str, Any]:
+    """Shares with 95 % intervals: answered; right, or acceptable, if answered; the lead among the alternatives."""
+    truth, said = [item.label for item in items], [_said(proposal) for proposal in proposals]
     answered = np.array([p.lead is not None for p in proposals])
-    right = np.array([_said(p) == t for p, t in zip(proposals, truth, strict=True)])
+    right = np.array([s == t for s, t in zip(said, truth, strict=True)])
+    fine = np.array([s in {item.label, *item.acceptable} for s, item in zip(said, items, strict=True)])
     among = [t in [lead_key(a.unit) for a in p.alternatives] for p, t in zip(proposals, truth, strict=True)]
     listed = np.array(among)
 
@@ -192,36 +199,38 @@ def _scores(truth: Sequence[str], proposals: Sequence[Proposal]) -> dict[str, An
     figures = {
         "answered": bootstrap(n, lambda rows: share(answered, rows)),
         "right_if_answered": bootstrap(n, lambda rows: share(right, rows[answered[rows]])),
+        "acceptable_if_answered": bootstrap(n, lambda rows: share(fine, rows[answered[rows]])),
         "top3": bootstrap(n, lambda rows: share(listed, rows)),
     }
     common = {key for key, count in Counter(truth).items() if count >= _MIN_SHOWN}
-    shown = [[key if key in common else REST for key in keys] for keys in (truth, map(_said, proposals))]
+    shown = [[key if key in common else REST for key in keys] for keys in (truth, said)]
     labels = sorted({*shown[0], *shown[1]})
     confusion = np.zeros((len(labels), len(labels)), dtype=int)
     np.add.at(confusion, tuple([labels.index(key) for key in keys] for keys in shown), 1)
-    plain = {k: {"value": round(e.value, 4), "low": round(e.low, 4), "high": round(e.high, 4)} for k, e in figures.items()}
+    plain = {
+        k: {"value": round(e.value, 4), "low": round(e.low, 4), "high": round(e.high, 4)} for k, e in figures.items()
+    }
     per_label = [vars(score) for score in label_scores(labels, *shown)]
     return {"n": n, **plain, "per_label": per_label, "confusion": confusion.tolist()}
 
 
-def _errors(
-    rows: Sequence[Routed], answers: Sequence[tuple[Analysed, Proposal]], names: dict[str, str]
-) -> list[dict[str, Any]]:
+def _errors(rows: Sequence[Routed], proposals: Sequence[Proposal], names: dict[str, str]) -> list[dict[str, Any]]:
     """The most certain wrong proposals; personal data starred out, since reports are passed round."""
     wrong = [
-        (row, found, proposal)
-        for row, (found, proposal) in zip(rows, answers, strict=True)
+        (row, proposal)
+        for row, proposal in zip(rows, proposals, strict=True)
         if proposal.lead is not None and _said(proposal) != row.item.label
     ]
-    wrong.sort(key=lambda one: -one[2].probability)
+    wrong.sort(key=lambda one: -one[1].probability)
     return [
         {
             "id": row.item.id,
-            **masked_fields(row.item.title, row.item.text, found.document.pii),
+            "title": mask(row.item.title),
+            "text": mask(row.item.text),
             "truth": names[row.item.label],
             "answer": names[_said(proposal)],
             "confidence": round(proposal.probability, 4),
             "reason": proposal.reason,
         }
-        for row, found, proposal in wrong[:_MOST_ERRORS]
+        for row, proposal in wrong[:_MOST_ERRORS]
     ]

@@ -1,4 +1,6 @@
-"""Papers of one page: the 并案说明 (what was merged, why, what each one adds) and the 转办依据 (who should handle it, why).
+"""Papers of one page.
+
+The 并案说明: what was merged, why, and what each one adds. The 转办依据: who should handle a submission, and why.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from typing import Any, Literal
 
 import jinja2
 
-from nlp.pii import find_pii
 from nlp.routing import Proposal
 from nlp.taxonomy import Taxonomy
 from service import render
@@ -39,7 +40,7 @@ def routing_notice(
 ) -> str:
     """The 转办依据 of a stored submission by the table of ``day``; personal data starred out.
 
-    Number, date, district and address stand as they are: whoever is to handle it must find it.
+    Number, date, district and street stand: whoever is to handle it must find it. Who needs the door opens the contact.
     """
     shown = render.stored(item)
     matter = taxonomy.matter_by_id.get(found.matter)
@@ -98,10 +99,7 @@ def _member(material: dict[str, Any]) -> dict[str, Any]:
 
 
 def _step(event: dict[str, Any]) -> dict[str, Any]:
-    """Who, when and why. The reason was written by staff, who may have copied a telephone number into it."""
-    reason = event["detail"]["reason"]
-    spans = [{"field": "text", "start": start, "end": end} for start, end, _ in find_pii(reason)]
-    reason = _cut(render.masked(reason, "text", spans), _REASON)
+    reason = _cut(event["detail"]["reason"], _REASON)
     whole = event["detail"].get("whole", True)
     return {"actor": _cut(event["actor"], 20), "date": _day(event["at"]), "reason": reason, "whole": whole}
 

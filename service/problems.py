@@ -12,6 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from nlp.errors import ArtefactError, DataError, InputError, MinshengError
+from nlp.pii import mask
+from service.access import AccessError, CrossSite, RoleTooLow, TooManyRequests, Unauthenticated
 from service.cases import CaseError, NotFound
 from service.engine import QueueFull
 from service.store import StoreError
@@ -24,6 +26,11 @@ TABLE: dict[type[MinshengError], tuple[str, int, str]] = {
     InputError: ("invalid-item", 422, "内容无法处理"),
     NotFound: ("not-found", 404, "没有找到"),
     CaseError: ("conflict", 409, "与已登记的情况冲突"),
+    AccessError: ("forbidden", 403, "拒绝访问"),
+    Unauthenticated: ("unauthenticated", 401, "需要密钥"),
+    RoleTooLow: ("role-too-low", 403, "权限不足"),
+    CrossSite: ("cross-site", 403, "拒绝访问"),
+    TooManyRequests: ("too-many-requests", 429, "请求过于频繁"),
     QueueFull: ("busy", 429, "请求过多"),
     StoreError: ("store-unavailable", 503, "数据库不可用"),
     ArtefactError: ("model-unavailable", 503, "模型不可用"),
@@ -38,23 +45,28 @@ _RETRY_SECONDS = 2
 
 
 def problem(kind: str, status: int, title: str, detail: str, errors: Sequence[Any] | None = None) -> JSONResponse:
-    """A problem response; ``kind`` becomes the stable type ``urn:minsheng:problem:<kind>``."""
-    body: dict[str, Any] = {"type": f"urn:minsheng:problem:{kind}", "title": title, "status": status, "detail": detail}
+    """A problem response; ``kind`` becomes the stable type ``urn:minsheng:problem:<kind>``.
+
+    Personal data is starred out: details quote what was sent, and problems end up in the logs of those who sent it.
+    """
+    body: dict[str, Any] = {"type": f"urn:minsheng:problem:{kind}", "title": title, "status": status}
+    body["detail"] = mask(detail)
     if errors is not None:
-        body["errors"] = list(errors)
+        body["errors"] = [{**error, "field": mask(error["field"])} for error in errors]
     headers = {"Retry-After": str(_RETRY_SECONDS)} if status in {429, 503} else None
     return JSONResponse(body, status, headers, MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
     """Register the handlers of ``TABLE``, of envelope errors, of HTTP errors, and of everything unforeseen."""
-    app.add_exception_handler(MinshengError, _ours)
+    app.add_exception_handler(MinshengError, answer)
     app.add_exception_handler(RequestValidationError, _envelope)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, unforeseen)
 
 
-def _ours(_request: Request, error: Exception) -> JSONResponse:
+def answer(_request: Request, error: Exception) -> JSONResponse:
+    """The problem of an error in ``TABLE``; of any other, 500."""
     entry = next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), None)
     if entry is None:
         return unforeseen(_request, error)
@@ -65,7 +77,10 @@ def _ours(_request: Request, error: Exception) -> JSONResponse:
     errors = None
     if isinstance(error, InputError | CaseError):
         errors = [{"field": error.field, "type": error.type if isinstance(error, InputError) else kind}]
-    return problem(kind, status, title, detail, errors)
+    response = problem(kind, status, title, detail, errors)
+    if isinstance(error, AccessError):
+        response.headers.update(error.headers)
+    return response
 
 
 def _envelope(_request: Request, error: Exception) -> JSONResponse:

@@ -8,6 +8,7 @@ from typing import Any
 
 from nlp.contracts import Comparison, Span
 from nlp.errors import InputError
+from nlp.pii import given_name, mask
 from nlp.routing import Proposal
 from nlp.units import Unit
 from service.cases import PUBLIC_KINDS, Outline
@@ -36,7 +37,7 @@ def item_id(value: object) -> str | int | None:
 
 def failed(identity: str | int | None, error: InputError) -> dict[str, Any]:
     """An item that could not be processed."""
-    return {"id": identity, "error": {"type": error.type, "field": error.field, "detail": error.detail}}
+    return {"id": identity, "error": {"type": error.type, "field": error.field, "detail": mask(error.detail)}}
 
 
 def answer(analysed: Analysed) -> dict[str, Any]:
@@ -75,8 +76,7 @@ def proposal(found: Proposal) -> dict[str, Any]:
         "confidence": found.confidence,
         "probability": round(found.probability, 6),
         "alternatives": [_unit(one.unit) | {"probability": round(one.probability, 6)} for one in found.alternatives],
-        "referral": referral
-        and {"kind": referral.kind, "channel": referral.channel, "reason": referral.reason},
+        "referral": referral and {"kind": referral.kind, "channel": referral.channel, "reason": referral.reason},
     }
 
 
@@ -88,47 +88,42 @@ def _span(span: Span) -> dict[str, Any]:
     return {key: value for key, value in asdict(span).items() if value is not None}
 
 
-def masked(text: str, field: str, spans: Iterable[Mapping[str, Any]]) -> str:
-    """``text`` with the personal data of this field starred out, length kept so that offsets still hold."""
-    characters = list(text)
-    for span in spans:
-        if span["field"] == field:
-            characters[span["start"] : span["end"]] = "*" * (span["end"] - span["start"])
-    return "".join(characters)
+def masked_fields(item: Stored) -> dict[str, str]:
+    """Title and text of a stored submission with the personal data in them starred out, lengths kept.
+
+    Found anew each time, not taken from the stored analysis: a better rule then holds for what was stored before it.
+    """
+    submission, public = item.submission, _is_public(item)
+    fields = {"title": submission.title, "text": submission.text}
+    return {field: mask(value, submission.submitter.name, public=public) for field, value in fields.items()}
 
 
-def _unnamed(text: str, item: Stored) -> str:
-    """``text`` without the submitter's own name, length kept; those who act in public keep theirs."""
-    name = (item.submission.submitter.name or "").strip()
-    if len(name) < 2 or item.submission.submitter.kind in PUBLIC_KINDS:
-        return text
-    return text.replace(name, name[0] + "*" * (len(name) - 1))
-
-
-def _masked_fields(item: Stored) -> dict[str, str]:
-    """Title and text of a stored submission with the personal data found in them starred out."""
-    pii = (item.analysis or {}).get("pii", [])
-    fields = {"title": item.submission.title, "text": item.submission.text}
-    return {field: _unnamed(masked(value, field, pii), item) for field, value in fields.items()}
+def _is_public(item: Stored) -> bool:
+    return item.submission.submitter.kind in PUBLIC_KINDS
 
 
 def _submitter(item: Stored) -> dict[str, Any]:
     submitter = asdict(item.submission.submitter)
-    if submitter["name"] and submitter["kind"] not in PUBLIC_KINDS:
-        submitter["name"] = submitter["name"][0] + "*" * (len(submitter["name"]) - 1)
+    if submitter["name"] and not _is_public(item):
+        first, last = given_name(submitter["name"])
+        submitter["name"] = submitter["name"][:first] + "*" * (last - first) + submitter["name"][last:]
     if submitter["phone"]:
         hidden = len(submitter["phone"]) - min(4, len(submitter["phone"]) // 2)
         submitter["phone"] = "*" * hidden + submitter["phone"][hidden:]
     return submitter
 
 
+def events(history: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Steps with their reasons; staff may have copied a telephone number into one."""
+    return [
+        {**event, "detail": {k: mask(v) if isinstance(v, str) else v for k, v in event["detail"].items()}}
+        for event in history
+    ]
+
+
 def similar(found: Similar) -> dict[str, Any]:
     """A similar stored submission. ``shared`` pairs offsets in the query's text and in the stored text."""
-    submission, pii = found.stored.submission, [_span(span) for span in found.document.pii]
-    fields = {
-        "title": _unnamed(masked(submission.title, "title", pii), found.stored),
-        "text": _unnamed(masked(submission.text, "text", pii), found.stored),
-    }
+    submission, fields = found.stored.submission, masked_fields(found.stored)
     return {
         "id": found.stored.id,
         "external_id": submission.external_id,
@@ -188,13 +183,21 @@ def stored(item: Stored) -> dict[str, Any]:
         "id": item.id,
         "source": submission.source,
         "external_id": submission.external_id,
-        **_masked_fields(item),
+        **masked_fields(item),
         "received_at": submission.received_at,
         "district": submission.district,
-        "address": submission.address,
+        "address": submission.address and mask(submission.address, resident=not _is_public(item)),
         "submitter": _submitter(item),
         **{key: analysis.get(key) for key in ("primary", "confidence", "decision", "matter", "secondary", "model")},
     }
+
+
+def opened(item: Stored) -> dict[str, Any]:
+    """What was received, nothing starred out: only for a reading that was recorded."""
+    submission = item.submission
+    names = ("external_id", "title", "text", "address")
+    shown = {name: getattr(submission, name) for name in names}
+    return {"id": item.id, **shown, "submitter": asdict(submission.submitter)}
 
 
 def brief(item: Stored) -> dict[str, Any]:
@@ -217,7 +220,7 @@ def received(identity: str | int | None, external_id: str, found: Received) -> d
 
 
 def _candidate(found: Candidate) -> dict[str, Any]:
-    fields, grade = _masked_fields(found.stored), found.comparison
+    fields, grade = masked_fields(found.stored), found.comparison
     return {
         "id": found.stored.id,
         "external_id": found.stored.submission.external_id,
@@ -251,7 +254,7 @@ def case_detail(view: CaseView) -> dict[str, Any]:
     """A case with every member, what it adds, and all steps; personal data starred out."""
     materials = []
     for member in view.members:
-        fields = _masked_fields(member.stored)
+        fields = masked_fields(member.stored)
         added = [
             {
                 "field": span.field,
@@ -263,7 +266,7 @@ def case_detail(view: CaseView) -> dict[str, Any]:
         ]
         follow_ups = [item.id for item in member.follow_ups]
         materials.append({**stored(member.stored), "added": added, "follow_ups": follow_ups})
-    return {**case(view.outline), "materials": materials, "events": list(view.history)}
+    return {**case(view.outline), "materials": materials, "events": events(view.history)}
 
 
 def suggestions(found: Suggestions, limit: int) -> dict[str, Any]:

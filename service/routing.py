@@ -45,7 +45,7 @@ def route_items(engine: Engine, items: Sequence[Any]) -> list[dict[str, Any]]:
         if isinstance(content, InputError) or isinstance(answer, InputError):
             done.append(render.failed(identity, answer))  # type: ignore[arg-type]
         else:
-            found = propose(engine.models, answer, content.get("district"), content.get("address"))  # type: ignore[arg-type]
+            found = propose(engine.models, answer, content.get("district"), content.get("address"))
             done.append({"id": identity, **render.proposal(found)})
     return done
 

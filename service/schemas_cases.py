@@ -14,7 +14,7 @@ Number = Annotated[int, Field(strict=True, ge=1, lt=2**31)]
 class Signed(Strict):
     """每一步都记下是谁、为什么。"""
 
-    actor: str = Field(description="经办人", examples=["王芳"])
+    actor: str | None = Field(None, description="经办人；使用密钥时可不填，即密钥的名称", examples=["王芳"])
     reason: str = Field(description="理由", examples=["同一路段路灯不亮，内容一致"])
 
 

@@ -59,25 +59,25 @@ def read_filters(values: Mapping[str, Any], taxonomy: Taxonomy) -> Filters:
     for name, known in (("theme", {t.id for t in taxonomy.themes}), ("matter", set(taxonomy.matter_by_id))):
         if name in named and named[name] not in known:
             raise InputError("invalid_value", name, f"分类体系中没有 {named[name]!r}")
-    first, _ = _moment("received_from", values.get("received_from"))
-    last, whole_day = _moment("received_to", values.get("received_to"))
-    if last is not None and whole_day:
-        last += timedelta(days=1) - timedelta(microseconds=1)
+    first = read_moment("received_from", values.get("received_from"))
+    last = read_moment("received_to", values.get("received_to"), end=True)
     if first is not None and last is not None and first > last:
         raise InputError("invalid_value", "received_to", "不能早于 received_from")
     return Filters(**named, received_from=first, received_to=last, in_case=values.get("in_case"))
 
 
-def _moment(field: str, value: object) -> tuple[datetime | None, bool]:
-    """The time meant, and whether only its day was given."""
+def read_moment(field: str, value: object, *, end: bool = False) -> datetime | None:
+    """The time meant; of a day alone its first moment, or its last (``end``); raises InputError."""
     if value is None:
-        return None, False
+        return None
     text = validate(value, field, _MAX_NAME).strip()
     try:
         found = parse_date(text)
     except InputError as error:
         raise InputError(error.type, field, error.detail) from error
-    return datetime.fromisoformat(found or ""), not any(mark in text for mark in ":：时点T")
+    moment = datetime.fromisoformat(found or "")
+    whole_day = not any(mark in text for mark in ":：时点T")
+    return moment + timedelta(days=1) - timedelta(microseconds=1) if end and whole_day else moment
 
 
 def matching(store: Store, filters: Filters) -> Keys:

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGES = Path(__file__).resolve().parent / "pages"
 
 
 class Settings(BaseSettings):
@@ -31,4 +32,6 @@ class Settings(BaseSettings):
     max_items: int = Field(default=256, ge=1, le=10_000, description="一次请求的条数上限")
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="请求体字节上限")
     queue_size: int = Field(default=16, ge=1, le=1024, description="排队等待分析的请求数上限，超出返回 429")
+    rate_limit: int = Field(default=0, ge=0, description="每个密钥（无密钥时每个地址）每分钟的请求数上限，0 为不限")
+    login_rate_limit: int = Field(default=10, ge=0, description="每个地址每分钟密钥不对的次数上限，0 为不限")
     threads: int = Field(default=0, ge=0, le=256, description="编码器使用的线程数，0 为自动")

@@ -103,3 +103,42 @@ follows = sa.Table(
     sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
     sa.ForeignKeyConstraint(["office_id", "earlier_id"], ["submissions.office_id", "submissions.id"]),
 )
+# Who may use the service from elsewhere. The secret itself is nowhere: ``sha256`` is of its 256 random bits.
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.String(40), nullable=False),
+    sa.Column("role", sa.String(10), nullable=False),
+    sa.Column("prefix", sa.String(12), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("expires_at", sa.String(32)),
+    sa.Column("revoked_at", sa.String(32)),
+    sa.Column("last_used_at", sa.String(32)),
+    sa.UniqueConstraint("office_id", "prefix"),
+)
+# Log-ins to the pages; ``sha256`` is of the cookie.
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("key_id", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("seen_at", sa.String(32), nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "key_id"], ["api_keys.office_id", "api_keys.id"]),
+)
+# What was done that belongs to no submission, and who opened personal data. Append-only; holds no submission text.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.String(32), nullable=False),
+    sa.Column("actor", sa.String(100), nullable=False),
+    sa.Column("action", sa.String(30), nullable=False),
+    sa.Column("subject", sa.String(100), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+)

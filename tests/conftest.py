@@ -15,7 +15,7 @@ from nlp.contracts import Comparison, Encoding
 from nlp.corpus import Labelled
 from nlp.document import Analyser, Document
 from nlp.encoder import SentenceEncoder, load_encoder
-from nlp.matching import RELATIONS
+from nlp.grading import RELATIONS
 from nlp.screening import UrgencyScreen
 from nlp.similar import matching_sentences
 from nlp.taxonomy import Taxonomy, load_taxonomy

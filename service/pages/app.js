@@ -10,6 +10,10 @@ async function call(path, body) {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
   };
   const response = await fetch(path, options);
+  if (response.status === 401) {
+    location.assign("/login");
+    throw new Error("请先登录");
+  }
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.detail || answer.title || `HTTP ${response.status}`);
   return answer;
@@ -146,8 +150,13 @@ async function analyse(event) {
   }
 }
 
+const roles = { viewer: "查看", operator: "经办", admin: "管理" };
+
 async function start() {
   try {
+    const caller = await call("/v1/me");
+    $("name").textContent = `${caller.name}（${roles[caller.role]}）`;
+    $("caller").hidden = !caller.page;  // without keys there is nobody to tell apart, and nothing to leave
     const data = await call("/v1/taxonomy");
     taxonomy = {
       themes: new Map(data.themes.map((t) => [t.id, t.name])),
@@ -160,6 +169,10 @@ async function start() {
   }
 }
 
+$("logout").addEventListener("click", async () => {
+  await fetch("/logout", { method: "POST" });
+  location.assign("/login");
+});
 $("form").addEventListener("submit", analyse);
 $("form").addEventListener("reset", () => {
   $("result").hidden = true;

@@ -18,7 +18,8 @@ from nlp.corpus import Labelled, load_corpus
 from nlp.document import Analyser
 from nlp.encoder import SentenceEncoder
 from nlp.evaluation import score_themes
-from nlp.matching import RELATIONS, load_pair_model
+from nlp.grading import RELATIONS
+from nlp.matching import load_pair_model
 from nlp.pair_training import Reader, load_pairs
 from nlp.screening import UrgencyScreen
 from nlp.taxonomy import Taxonomy

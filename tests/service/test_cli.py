@@ -106,7 +106,7 @@ def test_similar_on_an_empty_store_says_so(run: Run) -> None:
         (["export", "--out", "/no/such/x.csv"], "目录 /no/such 不存在"),
         (["export", "--format", "xlsx"], "xlsx 不能写到标准输出"),
         (["similar", " "], "text：内容为空"),
-        (["serve", "--host", "0.0.0.0"], "未设置访问密钥，只能监听本机地址"),
+        (["serve", "--host", "0.0.0.0"], "未设置有效的访问密钥，只能监听本机地址"),
         (["evaluate", "themes", "none.jsonl"], "找不到语料文件"),
         (["train", "themes", "--data", "none.csv", "--text", "a", "--label", "b", "--out", "x"], "文件无法读取"),
     ],
