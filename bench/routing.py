@@ -25,13 +25,15 @@ from nlp.contracts import MatterScore
 from nlp.corpus import Labelled, load_corpus
 from nlp.evaluation import bootstrap
 from nlp.lexicon import rows
-from nlp.routing import Proposal, lead_key
+from nlp.routing import Proposal
+from nlp.routing_table import lead_key
 from nlp.routing_training import as_figures, score_routing, train_routing
 from nlp.themes import read, search_terms
 from nlp.training import Features
 from nlp.units import DISTRICT, OFFICE
 from service.engine import Models, load_models
-from service.intake import read_rows
+from service.intake import read as read_file
+from service.intake import read_bytes
 from service.routing import today
 from service.settings import ROOT, Settings
 
@@ -59,7 +61,9 @@ def main() -> None:
 
 def on_messages(models: Models) -> dict[str, Any]:
     """Shares of real messages by who answers and, for 人工, why."""
-    texts = [(row.cells["留言主题"], row.cells["留言详情"]) for row in read_rows(MESSAGES)]
+    columns = ("留言主题", "留言详情")
+    rows_read = read_file(str(MESSAGES), read_bytes(MESSAGES), columns).rows
+    texts = [(row.cells[columns[0]], row.cells[columns[1]]) for row in rows_read]
     _, p = encoded(models, texts)
     proposals = [proposed(models, pair, one) for pair, one in zip(texts, p, strict=True)]
     why = Counter(kind_of(proposal) for proposal in proposals)

@@ -42,7 +42,7 @@ class RoutingParameters:
 
 
 class HistoryModel:
-    """P(lead) learned from history. ``labels``: lead keys (see ``nlp.routing.lead_key``), REST for the rare ones.
+    """P(lead) learned from history. ``labels``: lead keys (see ``nlp.routing_table.lead_key``), REST for the rare ones.
 
     Below ``threshold`` it should not be followed.
     """

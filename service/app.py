@@ -18,19 +18,39 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
-from service import app_access, app_cases, app_routing, logs, problems, render, schemas, schemas_routing
+from nlp.pii import mask
+from service import (
+    app_access,
+    app_cases,
+    app_exchange,
+    app_lifecycle,
+    app_routing,
+    logs,
+    problems,
+    render,
+    schemas,
+    schemas_lifecycle,
+    schemas_routing,
+)
 from service.access import Caller, Clock, Limiter, authorise, utc_now
+from service.app_lifecycle import tag
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
+from service.columns import FIELDS
 from service.duplicates import Duplicates, Received
 from service.engine import SELF_CHECK_SECONDS, Engine, Models
 from service.guard import Guard
-from service.intake import FIELDS, Row, to_submission
+from service.imports import Imports, Runner
+from service.intake import to_submission
 from service.keys import Keys
+from service.lifecycle import Due, Lifecycle, load_rules
 from service.routing import propose_stored, route_items
 from service.search import advice, read_filters
 from service.settings import PAGES, Settings
+from service.sheets import Row
+from service.steps import State
 from service.store import Store, Submission
+from service.timeline import names_of, timeline
 
 # A self-check older than this says nothing about now.
 CHECK_MAX_AGE = 60
@@ -63,6 +83,8 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     """The app over given models and store; the caller owns (and closes) the store."""
     logs.keep_clean()
     engine = Engine(models, settings.queue_size)
+    imports = Imports(store, settings.max_chars)
+    runner = Runner(engine, imports)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -70,7 +92,9 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
         stop = threading.Event()
         checker = threading.Thread(target=_check_regularly, args=(engine, stop), daemon=True, name="self-check")
         checker.start()
+        runner.start()
         yield
+        runner.stop()
         stop.set()
         engine.close()
 
@@ -85,13 +109,16 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     )
     app.state.settings, app.state.engine, app.state.store, app.state.metrics = settings, engine, store, Metrics()
     app.state.duplicates = Duplicates(engine, store)
+    app.state.imports, app.state.runner = imports, runner
+    app.state.lifecycle = Lifecycle(store, load_rules(settings))
     app.state.keys = Keys(store, clock)
     app.state.failures = Limiter(settings.login_rate_limit, "密钥不对", clock)
     problems.install(app)
     app.include_router(router)
     app.include_router(app_access.doors, responses=_ERRORS)
-    for other in (app_access.router, app_cases.router, app_routing.router):
+    for other in (app_access.router, app_cases.router, app_exchange.router, app_routing.router):
         app.include_router(other, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
+    app.include_router(app_lifecycle.router, responses={**_ERRORS, **dict.fromkeys((404, 409, 412, 428), _PROBLEM)})
     app.include_router(system)
     app.mount("/", StaticFiles(directory=PAGES, html=True), name="pages")
     app.add_middleware(
@@ -227,19 +254,25 @@ def _submission(item: Any, settings: Settings) -> tuple[str | int | None, Submis
         return identity, error
 
 
-@router.get("/submissions", response_model=schemas.StoredPage, tags=["材料"], summary="材料列表")
+@router.get("/submissions", response_model=schemas_lifecycle.StoredPage, tags=["材料"], summary="材料列表")
 def list_submissions(
     request: Request,
     after: Annotated[int, Query(ge=0, le=2**31, description="从这个编号之后开始")] = 0,
     limit: Annotated[int, Query(ge=1, le=200, description="每页条数")] = 50,
     theme: Annotated[str | None, Query(max_length=100, description="只要这个主题")] = None,
     source: Annotated[str | None, Query(max_length=100, description="只要这个来源")] = None,
+    state: Annotated[State | None, Query(description="只要这个状态")] = None,
+    unit: Annotated[str | None, Query(max_length=100, description="只要这个主办单位")] = None,
+    due: Annotated[Due | None, Query(description="soon 临期，over 超期")] = None,
 ) -> JSONResponse:
-    """按编号升序列出已登记的材料；个人信息已遮盖。"""
-    store: Store = request.app.state.store
-    found = store.page(after=after, limit=limit, theme=theme, source=source)
+    """按编号升序列出已登记的材料；个人信息已遮盖。主题以人工判定的为准。"""
+    lifecycle: Lifecycle = request.app.state.lifecycle
+    where = lifecycle.conditions(state=state, unit=unit, due=due)
+    found = lifecycle.store.page(after=after, limit=limit, theme=theme, source=source, where=where)
     following = found[-1].id if len(found) == limit else None
-    return JSONResponse({"items": [render.stored(item) for item in found], "next": following})
+    standings = lifecycle.standing([item.id for item in found])
+    items = [{**render.stored(item), "standing": render.standing(standings[item.id])} for item in found]
+    return JSONResponse({"items": items, "next": following})
 
 
 @router.get("/submissions/{number}", response_model=schemas_routing.RoutedDetail, tags=["材料"], summary="一条材料")
@@ -252,9 +285,16 @@ def get_submission(number: int, request: Request) -> JSONResponse:
     cases: Cases = request.app.state.duplicates.cases
     follows, followed_by = cases.links().get(number), cases.later([number])[number]
     relations = {"case": cases.case_of(number), "follows": follows, "followed_by": followed_by}
-    routing = render.proposal(propose_stored(request.app.state.engine.models, store, found))
-    told = {**relations, "routing": routing, "events": render.events(store.history(number))}
-    return JSONResponse({**render.stored(found), **told})
+    lifecycle: Lifecycle = request.app.state.lifecycle
+    models = request.app.state.engine.models
+    progress = {
+        "routing": render.proposal(propose_stored(models, store, found)),
+        "standing": render.standing(lifecycle.standing([number])[number]),
+        "replies": [mask(reply) for reply in lifecycle.replies(number)],
+        "timeline": timeline(lifecycle.events(number), names_of(models.taxonomy)),
+    }
+    body = {**render.stored(found), **relations, **progress, "events": render.events(store.history(number))}
+    return JSONResponse(body, headers=tag(lifecycle, number))
 
 
 @router.get("/taxonomy", tags=["分类体系"], summary="主题、细类与边界规则")

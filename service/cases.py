@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from nlp.errors import InputError, MinshengError
 from nlp.normalise import validate
+from service.standings import withdrawn
 from service.store import Store, Submitter, now
 from service.tables import case_members, cases, events, follows, submissions
 
@@ -73,9 +74,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Outline:
-    """A case, the number of distinct submitters, and the follow-ups to its members (in neither count)."""
+    """A case and its counts: submissions, distinct submitters; follow-ups and withdrawn members are in neither."""
 
     case: Case
+    count: int
     voices: int
     follow_ups: tuple[int, ...]
 
@@ -184,9 +186,14 @@ class Cases:
 
     def outline(self, case: Case) -> Outline:
         """The counts of a case."""
-        voices = count_voices(item.submission.submitter for item in self.store.get_many(case.members))
+        with self.store.reading() as connection:
+            gone = withdrawn(connection, self.store.office_id)
+        counted = [number for number in case.members if number not in gone]
+        voices = count_voices(item.submission.submitter for item in self.store.get_many(counted))
         later = self.later(case.members)
-        return Outline(case, voices, tuple(sorted(number for numbers in later.values() for number in numbers)))
+        return Outline(
+            case, len(counted), voices, tuple(sorted(number for numbers in later.values() for number in numbers))
+        )
 
     def page(self, *, after: int = 0, limit: int = 50, state: State | None = None) -> list[Case]:
         """Cases numbered above ``after``, ascending."""

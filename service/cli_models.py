@@ -30,6 +30,7 @@ UnitOption = Annotated[str, typer.Option("--unit", help="主办单位所在的�
 TitleOption = Annotated[str | None, typer.Option("--title", help="标题所在的列")]
 DistrictOption = Annotated[str | None, typer.Option("--district", help="区（市、县）所在的列")]
 SecondOption = Annotated[str | None, typer.Option("--second", help="另一个也可以主办的单位所在的列")]
+CorrectionsOption = Annotated[bool, typer.Option("--from-corrections", help="加上已登记材料中经人更正的")]
 ModelOption = Annotated[Path | None, typer.Option("--model", help="主题模型目录，默认用设置中的")]
 
 
@@ -114,10 +115,13 @@ def train_themes(
     ] = None,
     by_file: ByFileOption = False,
     adaptation: Annotated[Path | None, typer.Option("--adaptation", help="用同一批语料适配编码器的目录")] = None,
+    from_corrections: CorrectionsOption = False,
 ) -> None:
-    """训练主题模型：用项目语料，或用本单位已有的带标签历史。"""
+    """训练主题模型：用项目语料，或用本单位已有的带标签历史，可加上已登记材料的更正。"""
+    from service.corrections import corrected_matters  # noqa: PLC0415
     from service.learning import train_theme_model  # noqa: PLC0415  (loads scikit-learn and torch)
 
+    settings = read_settings()
     with progress_bar() as progress:
         summary = train_theme_model(
             data,
@@ -128,9 +132,10 @@ def train_themes(
             taxonomy=taxonomy,
             by_file=by_file,
             adaptation=adaptation,
-            settings=read_settings(),
+            settings=settings,
             report=reporter(progress),
             command=" ".join(["minsheng", *sys.argv[1:]]),
+            more=corrected_matters(settings) if from_corrections else (),
         )
     print_json(summary)
 
@@ -182,21 +187,30 @@ def train_pairs(
 
 @train_app.command("routing")
 def train_routing(
-    data: Annotated[list[Path], typer.Option("--data", help="转办历史：CSV、XLSX 或 JSON Lines 文件，可多次给出")],
     out: Annotated[Path, typer.Option("--out", help="模型目录")],
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", help="转办历史：CSV、XLSX 或 JSON Lines 文件，可多次给出")
+    ] = None,
     text: TextOption = "text",
     unit: UnitOption = "unit",
     title: TitleOption = None,
     district: DistrictOption = None,
     second: SecondOption = None,
+    from_corrections: CorrectionsOption = False,
 ) -> None:
-    """用本单位的转办历史训练转办模型；材料太少的单位仍按职责表。"""
+    """用本单位的转办历史（和已登记材料的更正）训练转办模型；材料太少的单位仍按职责表。"""
     from service.learning_routing import Columns, train_routing_model  # noqa: PLC0415  (loads scikit-learn and torch)
 
     columns = Columns(text, unit, title, district, second)
     with progress_bar() as progress:
         summary = train_routing_model(
-            data, out, columns, read_settings(), reporter(progress), " ".join(["minsheng", *sys.argv[1:]])
+            data or [],
+            out,
+            columns,
+            read_settings(),
+            reporter(progress),
+            " ".join(["minsheng", *sys.argv[1:]]),
+            from_corrections=from_corrections,
         )
     print_json(summary)
 

@@ -30,8 +30,9 @@ from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.themes import TASK as THEMES
 from nlp.training import analyse, extract, fit_linear, folds, prepare, save, train
 from service.engine import Analysed, Engine, load_models
-from service.intake import Row, read_rows
+from service.intake import read, read_bytes
 from service.settings import Settings
+from service.sheets import Row
 
 Report = Callable[[str, int, int], None]
 _BATCH = 32
@@ -53,8 +54,9 @@ def train_theme_model(
     settings: Settings,
     report: Report,
     command: str,
+    more: Sequence[Labelled] = (),
 ) -> dict[str, Any]:
-    """Train on labelled files and write the model folder ``out``; returns the out-of-fold scores.
+    """Train on labelled files, and ``more``, and write the model folder ``out``; returns the out-of-fold scores.
 
     Labels that are matters of the shipped taxonomy (or of ``taxonomy``) are counted under its themes; any other set of
     labels becomes a flat taxonomy of its own. ``by_file``: each file has a writer of its own, whose texts stay in one
@@ -63,6 +65,7 @@ def train_theme_model(
     """
     check_target(out, THEMES)
     items = [item for path in data for item in read_labelled(path, text, label, title, settings.max_chars)]
+    items += more
     kind, own = _taxonomy_for(items, taxonomy, settings)
     encoder = load_encoder(settings.encoder)
     features = extract(analyse(items, Analyser(settings.corpora, settings.max_chars), report), encoder, report)
@@ -129,7 +132,7 @@ def read_labelled(path: Path, text: str, label: str, title: str | None, max_char
     """Labelled texts of a file, JSON Lines or a table with these columns; raises DataError naming file and row."""
     if path.suffix == ".jsonl" and text == "text":
         return load_corpus([path], label)
-    rows = read_rows(path)
+    rows = read(str(path), read_bytes(path), [c for c in (text, label, title) if c]).rows
     columns = {column for row in rows for column in row.cells}
     for option, column in (("--text", text), ("--label", label), ("--title", title)):
         if column is not None and column not in columns:

@@ -21,18 +21,21 @@ from nlp.evaluation import bootstrap, label_scores
 from nlp.normalise import validate
 from nlp.pii import mask
 from nlp.report import render_report
-from nlp.routing import Proposal, lead_key
+from nlp.routing import Proposal
 from nlp.routing_model import REST, TASK
+from nlp.routing_table import lead_key
 from nlp.routing_training import as_figures, save_routing, train_routing
 from nlp.taxonomy import load_taxonomy
 from nlp.themes import load_theme_model, search_terms
 from nlp.training import Features, TrainingError
 from nlp.units import DISTRICT, OFFICE, Units
+from service.corrections import decided
 from service.engine import Engine, load_models, load_router
-from service.intake import Row, read_rows
+from service.intake import read, read_bytes
 from service.learning import Report, papers_of
 from service.routing import place_of, propose, today
 from service.settings import Settings
+from service.sheets import Row
 
 _BATCH = 32
 _MOST_ERRORS = 30
@@ -61,9 +64,18 @@ class Routed:
 
 
 def train_routing_model(
-    data: Sequence[Path], out: Path, columns: Columns, settings: Settings, report: Report, command: str
+    data: Sequence[Path],
+    out: Path,
+    columns: Columns,
+    settings: Settings,
+    report: Report,
+    command: str,
+    *,
+    from_corrections: bool = False,
 ) -> dict[str, Any]:
     """Train on history files and write the model folder ``out``; returns the out-of-fold scores and the rare units.
+
+    ``from_corrections`` adds the submissions of the store whose unit people decided.
 
     Needs the theme model of this encoder: what the table says of each text is one of the opinions that are pooled.
     Raises DataError naming file and row, or TrainingError.
@@ -73,6 +85,7 @@ def train_routing_model(
     taxonomy = load_taxonomy(settings.corpora / "taxonomy" / "taxonomy.toml")
     router = load_router(settings.model_copy(update={"routing_model": None}), taxonomy, encoder.encoder_id)
     rows = [row for path in data for row in read_history(path, columns, router.units, settings.max_chars)]
+    rows += corrected_units(router.units, settings) if from_corrections else []
     if not rows:
         raise TrainingError("没有一行转办历史")
     themes = load_theme_model(settings.theme_model, taxonomy, encoder.encoder_id)
@@ -144,12 +157,26 @@ def read_history(path: Path, columns: Columns, units: Units, max_chars: int) -> 
 
     Units go by id, name or alias; 属地 and 本单位 are understood too.
     """
-    rows = read_rows(path)
+    rows = read(str(path), read_bytes(path), [column for column in vars(columns).values() if column]).rows
     there = {column for row in rows for column in row.cells}
     for option, column in vars(columns).items():
         if rows and column is not None and column not in there:
             raise DataError(path, f"--{option} 所指的列 {column!r} 不存在，文件的列为：{'、'.join(sorted(there))}")
     return [_routed(path, row, columns, units, max_chars) for row in rows]
+
+
+def corrected_units(units: Units, settings: Settings) -> list[Routed]:
+    """The stored submissions whose unit people decided; raises DataError naming the submission."""
+    found = []
+    for one, item in decided(settings):
+        if one.unit:
+            try:
+                label = _key(units, one.unit)
+            except InputError as error:
+                raise DataError("更正", f"{one.number} 号材料：{error}") from error
+            place = " ".join(filter(None, (item.district, item.address))) or None
+            found.append(Routed(Labelled(f"更正:{one.number}", item.title, item.text, label), place))
+    return found
 
 
 def _routed(path: Path, row: Row, columns: Columns, units: Units, max_chars: int) -> Routed:

@@ -14,8 +14,8 @@ import jinja2
 from nlp.routing import Proposal
 from nlp.taxonomy import Taxonomy
 from service import render
+from service.dates import CHINA
 from service.duplicates import CaseView
-from service.intake import CHINA
 from service.store import Stored
 
 # What fits on one A4 page at the worst; what does not is counted, never left out in silence. Lengths in characters.
@@ -99,6 +99,7 @@ def _member(material: dict[str, Any]) -> dict[str, Any]:
 
 
 def _step(event: dict[str, Any]) -> dict[str, Any]:
+    """Who, when and why."""
     reason = _cut(event["detail"]["reason"], _REASON)
     whole = event["detail"].get("whole", True)
     return {"actor": _cut(event["actor"], 20), "date": _day(event["at"]), "reason": reason, "whole": whole}

@@ -14,9 +14,13 @@ from starlette.responses import JSONResponse
 from nlp.errors import ArtefactError, DataError, InputError, MinshengError
 from nlp.pii import mask
 from service.access import AccessError, CrossSite, RoleTooLow, TooManyRequests, Unauthenticated
+from service.archives import ClassifiedFile, IntakeError
 from service.cases import CaseError, NotFound
 from service.engine import QueueFull
+from service.imports import JobError
+from service.lifecycle import MatchMissing, Stale, StepRefused
 from service.store import StoreError
+from service.workdays import CalendarEnds
 
 MEDIA_TYPE = "application/problem+json"
 _LOG = logging.getLogger("minsheng")
@@ -25,12 +29,18 @@ _LOG = logging.getLogger("minsheng")
 TABLE: dict[type[MinshengError], tuple[str, int, str]] = {
     InputError: ("invalid-item", 422, "内容无法处理"),
     NotFound: ("not-found", 404, "没有找到"),
+    Stale: ("stale", 412, "材料已有新的变动"),
+    MatchMissing: ("if-match-required", 428, "需要 If-Match"),
+    CalendarEnds: ("calendar-ends", 409, "工作日历不够用"),
     CaseError: ("conflict", 409, "与已登记的情况冲突"),
     AccessError: ("forbidden", 403, "拒绝访问"),
     Unauthenticated: ("unauthenticated", 401, "需要密钥"),
     RoleTooLow: ("role-too-low", 403, "权限不足"),
     CrossSite: ("cross-site", 403, "拒绝访问"),
     TooManyRequests: ("too-many-requests", 429, "请求过于频繁"),
+    JobError: ("conflict", 409, "与已登记的情况冲突"),
+    ClassifiedFile: ("classified-file", 422, "文件带有密级标志"),
+    IntakeError: ("unreadable-file", 422, "文件无法读取"),
     QueueFull: ("busy", 429, "请求过多"),
     StoreError: ("store-unavailable", 503, "数据库不可用"),
     ArtefactError: ("model-unavailable", 503, "模型不可用"),
@@ -74,9 +84,11 @@ def answer(_request: Request, error: Exception) -> JSONResponse:
     detail = "数据库暂时不可用，请联系管理员查看日志" if isinstance(error, StoreError) else str(error)
     if status >= 500:
         _LOG.error("%s", error)
-    errors = None
+    errors: list[dict[str, Any]] | None = None
     if isinstance(error, InputError | CaseError):
         errors = [{"field": error.field, "type": error.type if isinstance(error, InputError) else kind}]
+    if isinstance(error, StepRefused):
+        errors = [{"field": error.field, "type": kind, "state": error.state, "possible": list(error.possible)}]
     response = problem(kind, status, title, detail, errors)
     if isinstance(error, AccessError):
         response.headers.update(error.headers)

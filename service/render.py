@@ -14,6 +14,8 @@ from nlp.units import Unit
 from service.cases import PUBLIC_KINDS, Outline
 from service.duplicates import Candidate, CaseView, Received, Suggestions
 from service.engine import Analysed, Similar
+from service.lifecycle import Correction
+from service.steps import STEPS, Standing, possible
 from service.store import Stored
 
 _MAX_ID = 200
@@ -189,6 +191,7 @@ def stored(item: Stored) -> dict[str, Any]:
         "address": submission.address and mask(submission.address, resident=not _is_public(item)),
         "submitter": _submitter(item),
         **{key: analysis.get(key) for key in ("primary", "confidence", "decision", "matter", "secondary", "model")},
+        **_decided(item),
     }
 
 
@@ -198,6 +201,31 @@ def opened(item: Stored) -> dict[str, Any]:
     names = ("external_id", "title", "text", "address")
     shown = {name: getattr(submission, name) for name in names}
     return {"id": item.id, **shown, "submitter": asdict(submission.submitter)}
+
+
+def _decided(item: Stored) -> dict[str, Any]:
+    """What people decided, in place of what the machine said; its confidence was in something else."""
+    if item.theme is None:
+        return {"corrected": False}
+    secondary = [theme for theme in (item.analysis or {}).get("secondary", []) if theme != item.theme]
+    judged = {"primary": item.theme, "matter": item.matter or None, "secondary": secondary}
+    return {**judged, "confidence": None, "decision": "accept", "corrected": True}
+
+
+def standing(found: Standing) -> dict[str, Any]:
+    """Where a submission stands, and the steps a person may take now."""
+    own = ("theme", "matter", "unit", "corrected", "before")  # shown with the submission, or nobody's business
+    plain = {name: value for name, value in asdict(found).items() if name not in own}
+    plain["parts"] = [{"matter": matter, "unit": unit} for matter, unit in found.parts]
+    return {**plain, "possible": [{"kind": kind, "name": STEPS[kind].name} for kind in possible(found)]}
+
+
+def correction(item: Stored, found: Correction) -> dict[str, Any]:
+    """What people decided of a submission, with its text: personal data starred out."""
+    decided = {name: value for name, value in asdict(found).items() if name != "number"}
+    words = mask(found.reason)
+    return {"id": item.id, "external_id": item.submission.external_id, **masked_fields(item), **decided,
+            "reason": words}  # fmt: skip
 
 
 def brief(item: Stored) -> dict[str, Any]:
@@ -242,7 +270,7 @@ def case(outline: Outline) -> dict[str, Any]:
         "lead": found.lead,
         "members": list(found.members),
         "left": list(found.left),
-        "count": len(found.members),
+        "count": outline.count,
         "voices": outline.voices,
         "follow_ups": list(outline.follow_ups),
         "opened_at": found.opened_at,

@@ -18,8 +18,8 @@ from nlp.routing import Proposal
 from nlp.units import Unit
 from service import render
 from service.batch import checked
+from service.dates import CHINA
 from service.engine import Analysed, Engine, Models
-from service.intake import CHINA
 from service.store import Store, Stored
 from service.tables import vectors
 
@@ -57,10 +57,15 @@ def propose(models: Models, found: Analysed, district: str | None, address: str 
 
 
 def propose_stored(models: Models, store: Store, item: Stored) -> Proposal:
-    """The proposal for a stored submission by its stored analysis and vector: nothing is encoded."""
+    """The proposal for a stored submission by its stored analysis and vector: nothing is encoded.
+
+    Where people decided the matter, it goes by that.
+    """
     submission = item.submission
     document = models.analyser(submission.text, submission.title)
-    matters = [MatterScore(**score) for score in (item.analysis or {}).get("matters", [])]
+    scores = (item.analysis or {}).get("matters", [])
+    decided = [MatterScore(item.matter, item.theme or "", 1.0)] if item.matter else []
+    matters = decided or [MatterScore(**score) for score in scores]
     where = place_of(models.analyser, submission.district, submission.address)
     vector = _vector(store, models.encoder.encoder_id, item.id) if models.router.history else None
     return models.router.propose(document, vector, matters, today(), where)

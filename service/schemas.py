@@ -306,6 +306,7 @@ class StoredOut(BaseModel):
     matter: str | None
     secondary: list[str] | None
     model: str | None
+    corrected: bool = Field(description="主题与细类是否由人判定；是则把握程度不适用，为 null")
 
 
 class EventOut(BaseModel):
@@ -324,13 +325,6 @@ class StoredDetail(StoredOut):
     follows: int | None = Field(description="它是这一件的续报")
     followed_by: list[int] = Field(description="它的续报")
     events: list[EventOut]
-
-
-class StoredPage(BaseModel):
-    """一页材料；next 为下一页的 after，没有更多时为 null。"""
-
-    items: list[StoredOut]
-    next: int | None
 
 
 class Problem(BaseModel):

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from service.schemas import ClassifyItem, FailedOut, SpanOut, StoredDetail, Strict, batch_of
+from service.schemas import ClassifyItem, FailedOut, SpanOut, Strict, batch_of
+from service.schemas_lifecycle import SubmissionDetail
 
 
 class RouteItem(ClassifyItem):
@@ -73,7 +74,7 @@ class RouteResponse(BaseModel):
     items: list[RoutedOut | FailedOut]
 
 
-class RoutedDetail(StoredDetail):
+class RoutedDetail(SubmissionDetail):
     """一条已登记的材料及其拟办意见。"""
 
     routing: ProposalOut

@@ -15,9 +15,10 @@ from nlp.errors import InputError
 from nlp.normalise import validate
 from nlp.retrieval import Keys, TermIndex, VectorIndex, fuse
 from nlp.taxonomy import Taxonomy
-from service.intake import parse_date
+from service.dates import parse_date
+from service.standings import of_submission
 from service.store import Store
-from service.tables import analyses, case_members, events, submissions, terms
+from service.tables import analyses, case_members, events, standings, submissions, terms
 
 # Length of the two rankings that are fused, where fewer are asked for: what is far down in both may still be near.
 _DEPTH = 50
@@ -87,7 +88,10 @@ def matching(store: Store, filters: Filters) -> Keys:
     if filters.theme is not None or filters.matter is not None:
         same = analyses.c.office_id == submissions.c.office_id, analyses.c.submission_id == submissions.c.id
         query = query.join(analyses, sa.and_(*same))
-    for column, value in ((analyses.c.primary_theme, filters.theme), (analyses.c.matter, filters.matter),
+        query = query.outerjoin(standings, of_submission())
+    judged = (sa.func.coalesce(standings.c.theme, analyses.c.primary_theme),
+              sa.func.coalesce(standings.c.matter, analyses.c.matter))  # fmt: skip
+    for column, value in ((judged[0], filters.theme), (judged[1], filters.matter),
                           (submissions.c.source, filters.source)):  # fmt: skip
         if value is not None:
             query = query.where(column == value)

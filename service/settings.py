@@ -35,3 +35,6 @@ class Settings(BaseSettings):
     rate_limit: int = Field(default=0, ge=0, description="每个密钥（无密钥时每个地址）每分钟的请求数上限，0 为不限")
     login_rate_limit: int = Field(default=10, ge=0, description="每个地址每分钟密钥不对的次数上限，0 为不限")
     threads: int = Field(default=0, ge=0, le=256, description="编码器使用的线程数，0 为自动")
+    limit_days: int = Field(default=15, ge=1, le=250, description="没有填诉求类型时的办理时限（工作日）")
+    soon_days: int = Field(default=3, ge=0, le=60, description="离时限还有几个工作日算临期")
+    ratings: str = Field(default="满意,基本满意,不满意", min_length=1, description="满意度的各档，用逗号分隔")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -25,9 +25,16 @@ from alembic.script import ScriptDirectory
 
 from nlp.contracts import FloatArray
 from nlp.errors import MinshengError
-from service.tables import analyses, events, submissions, terms, vectors
+from service.standings import keep, of_submission
+from service.steps import Event
+from service.tables import analyses, events, standings, submissions, terms, vectors
 
 Outcome = Literal["new", "revised", "unchanged"]
+Batch = Sequence[tuple["Submission", "Analysis | None"]]
+# What else belongs to the transaction that stores a batch.
+Settle = Callable[[sa.Connection, Sequence[tuple[int, Outcome]]], None]
+# What came last from the source, whatever people have changed of it since: the same again is no news.
+_RECEIVED = sa.func.coalesce(submissions.c.received_sha256, submissions.c.content_sha256)
 
 
 class StoreError(MinshengError):
@@ -82,11 +89,13 @@ class Analysis:
 
 @dataclass(frozen=True)
 class Stored:
-    """A stored submission with its number and its analysis (None only while it is being stored)."""
+    """With its number, its analysis (None only while being stored), and the ``theme`` and ``matter`` people decided."""
 
     id: int
     submission: Submission
     analysis: dict[str, Any] | None
+    theme: str | None = None
+    matter: str | None = None
 
 
 class Store:
@@ -95,6 +104,7 @@ class Store:
     def __init__(self, url: str, office_id: str) -> None:
         self.url = url
         self.office_id = office_id
+        self.now = now
         self._engine = _engine(url)
         with self._errors():
             _upgrade(self._engine)
@@ -116,14 +126,16 @@ class Store:
             return self._known(connection, submission)
 
     def add(
-        self, batch: Sequence[tuple[Submission, Analysis | None]], encoder_id: str, actor: str
+        self, batch: Batch, encoder_id: str, actor: str, settle: Settle = lambda connection, done: None
     ) -> list[tuple[int, Outcome]]:
         """Store a batch in one transaction; (id, outcome) for each, in order.
 
-        Only an unchanged submission may come without its analysis.
+        Only an unchanged submission may come without its analysis. What ``settle`` raises undoes the transaction.
         """
         with self.writing() as connection:
-            return [self._add(connection, submission, analysis, encoder_id, actor) for submission, analysis in batch]
+            done = [self._add(connection, submission, analysis, encoder_id, actor) for submission, analysis in batch]
+            settle(connection, done)
+            return done
 
     def count(self) -> int:
         """Number of stored submissions."""
@@ -133,8 +145,7 @@ class Store:
 
     def get(self, number: int) -> Stored | None:
         """One submission by its number."""
-        found = self.get_many([number])
-        return found[0] if found else None
+        return next(iter(self.get_many([number])), None)
 
     def get_many(self, numbers: Sequence[int]) -> list[Stored]:
         """Submissions by number, in the order given; unknown ones are left out."""
@@ -142,12 +153,18 @@ class Store:
         return [found[number] for number in numbers if number in found]
 
     def page(
-        self, *, after: int = 0, limit: int = 50, theme: str | None = None, source: str | None = None
+        self,
+        *,
+        after: int = 0,
+        limit: int = 50,
+        theme: str | None = None,
+        source: str | None = None,
+        where: Sequence[sa.ColumnElement[bool]] = (),
     ) -> list[Stored]:
-        """Submissions numbered above ``after``, ascending, optionally of one theme or source."""
-        conditions = [submissions.c.id > after]
+        """Submissions numbered above ``after``, ascending, optionally of one theme or source, or as ``where`` says."""
+        conditions = [submissions.c.id > after, *where]
         if theme:
-            conditions.append(analyses.c.primary_theme == theme)
+            conditions.append(sa.func.coalesce(standings.c.theme, analyses.c.primary_theme) == theme)
         if source:
             conditions.append(submissions.c.source == source)
         return list(self._select(sa.and_(*conditions), limit))
@@ -204,12 +221,7 @@ class Store:
             return int(connection.execute(sa.select(sa.func.max(events.c.id)).where(self.mine(events))).scalar() or 0)
 
     def _add(
-        self,
-        connection: sa.Connection,
-        submission: Submission,
-        analysis: Analysis | None,
-        encoder_id: str,
-        actor: str,
+        self, connection: sa.Connection, submission: Submission, analysis: Analysis | None, encoder_id: str, actor: str
     ) -> tuple[int, Outcome]:
         known = self._known(connection, submission)
         digest = submission.sha256()
@@ -217,7 +229,7 @@ class Store:
             return known.id, "unchanged"
         if analysis is None:  # another process revised it between the look and the write
             raise StoreError(f"{submission.source} {submission.external_id} 刚被其他程序改动，请重试")
-        row = {**_row(submission), "content_sha256": digest, "stored_at": now()}
+        row = {**_row(submission), "content_sha256": digest, "received_sha256": None, "stored_at": now()}
         if known is None:
             number = self.next_number(connection, submissions)
             connection.execute(submissions.insert().values(office_id=self.office_id, id=number, **row))
@@ -252,7 +264,7 @@ class Store:
         self.record(connection, number, "analysed", "machine", {"model": analysis.model, "encoder": encoder_id})
 
     def _known(self, connection: sa.Connection, submission: Submission) -> Any:
-        query = sa.select(submissions.c.id, submissions.c.content_sha256).where(
+        query = sa.select(submissions.c.id, _RECEIVED.label("content_sha256")).where(
             self.mine(submissions),
             submissions.c.source == submission.source,
             submissions.c.external_id == submission.external_id,
@@ -261,11 +273,12 @@ class Store:
 
     def _select(self, condition: sa.ColumnElement[bool], limit: int | None = None) -> Iterator[Stored]:
         query = (
-            sa.select(submissions, analyses.c.result)
+            sa.select(submissions, analyses.c.result, standings.c.theme, standings.c.matter)
             .outerjoin(
                 analyses,
                 sa.and_(analyses.c.office_id == submissions.c.office_id, analyses.c.submission_id == submissions.c.id),
             )
+            .outerjoin(standings, of_submission())
             .where(self.mine(submissions), condition)
             .order_by(submissions.c.id)
             .limit(limit)
@@ -273,21 +286,27 @@ class Store:
         with self.reading() as connection:
             rows = connection.execute(query).mappings().all()
         for row in rows:
-            yield Stored(row["id"], _submission(row), json.loads(row["result"]) if row["result"] else None)
+            analysis = json.loads(row["result"]) if row["result"] else None
+            yield Stored(row["id"], _submission(row), analysis, row["theme"], row["matter"])
+
+    def amend(
+        self, connection: sa.Connection, number: int, submission: Submission, analysis: Analysis | None, encoder_id: str
+    ) -> None:
+        """Replace a submission, and its analysis if there is a new one; what was received stays known by its digest."""
+        here = self.mine(submissions), submissions.c.id == number
+        digests = {"content_sha256": submission.sha256(), "received_sha256": _RECEIVED}
+        connection.execute(submissions.update().where(*here).values(**_row(submission), **digests))
+        if analysis is not None:
+            self._analysed(connection, number, analysis, encoder_id)
 
     def record(self, connection: sa.Connection, number: int, kind: str, actor: str, detail: dict[str, Any]) -> None:
-        """Append an event of submission ``number``, in the transaction of what it tells of."""
+        """Append an event of submission ``number`` and bring its standing up to it, in the transaction it tells of."""
+        event = Event(self.next_number(connection, events), kind, actor, self.now(), detail)
+        row = {"id": event.id, "submission_id": number, "kind": kind, "actor": actor, "at": event.at}
         connection.execute(
-            events.insert().values(
-                office_id=self.office_id,
-                id=self.next_number(connection, events),
-                submission_id=number,
-                kind=kind,
-                actor=actor,
-                at=now(),
-                detail=json.dumps(detail, ensure_ascii=False),
-            )
+            events.insert().values(office_id=self.office_id, **row, detail=json.dumps(detail, ensure_ascii=False))
         )
+        keep(connection, self.office_id, number, event)
 
     def next_number(self, connection: sa.Connection, table: sa.Table) -> int:
         """The next running number of a table; safe because the writer holds the lock."""

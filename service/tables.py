@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 _OFFICE = ("office_id", sa.String(64))
+# ``received_sha256``: of what the source sent, where people have changed it since; NULL where that is the content.
 submissions = sa.Table(
     "submissions",
     metadata,
@@ -24,6 +25,7 @@ submissions = sa.Table(
     sa.Column("submitter_sector", sa.String(100)),
     sa.Column("submitter_kind", sa.String(100)),
     sa.Column("content_sha256", sa.String(64), nullable=False),
+    sa.Column("received_sha256", sa.String(64)),
     sa.Column("stored_at", sa.String(32), nullable=False),
     sa.UniqueConstraint("office_id", "source", "external_id"),
 )
@@ -142,3 +144,72 @@ audit = sa.Table(
     sa.Column("subject", sa.String(100), nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
 )
+# ``content``: the file, until the import has ended. ``position``: good rows done. ``refused``: those the analysis could
+# not take, JSON [[position, field, detail]]. ``owner`` runs it until ``lease_until``; ``attempts`` since the last step.
+imports = sa.Table(
+    "imports",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("source", sa.String(100)),
+    sa.Column("mapping", sa.Text, nullable=False),
+    sa.Column("split", sa.String(20), nullable=False),
+    sa.Column("actor", sa.String(100), nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("content", sa.LargeBinary),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("new", sa.Integer, nullable=False),
+    sa.Column("revised", sa.Integer, nullable=False),
+    sa.Column("unchanged", sa.Integer, nullable=False),
+    sa.Column("rejected", sa.Integer, nullable=False),
+    sa.Column("refused", sa.Text, nullable=False),
+    sa.Column("rejects", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("owner", sa.String(32)),
+    sa.Column("lease_until", sa.String(32)),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("finished_at", sa.String(32)),
+)
+# What people did with submissions, folded from the events (see ``service/steps.py``); always rebuildable from them.
+# ``standing``: all of it as JSON; the other columns are what lists are filtered by.
+standings = sa.Table(
+    "standings",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("number", sa.String(20)),
+    sa.Column("lead_unit", sa.String(100)),
+    sa.Column("due", sa.String(10)),
+    sa.Column("theme", sa.String(100)),
+    sa.Column("matter", sa.String(100)),
+    sa.Column("corrected", sa.Integer),
+    sa.Column("standing", sa.Text, nullable=False),
+    sa.UniqueConstraint("office_id", "number"),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+)
+# The last running number given out in a year: erasing a submission must not set it free.
+registers = sa.Table(
+    "registers",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("year", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("last", sa.Integer, nullable=False),
+)
+# The words of an answer: events hold none. Each submission that a reply answers has a row of its own.
+replies = sa.Table(
+    "replies",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("submission_id", sa.Integer, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("at", sa.String(32), nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+)
+sa.Index("ix_events_submission", events.c.office_id, events.c.submission_id, events.c.id)
+sa.Index("ix_standings_due", standings.c.office_id, standings.c.due)
+sa.Index("ix_replies_submission", replies.c.office_id, replies.c.submission_id)

@@ -14,8 +14,9 @@ from nlp.contracts import MatterScore
 from nlp.corpus import Labelled
 from nlp.document import Analyser
 from nlp.errors import ArtefactMismatch
-from nlp.routing import Proposal, Router, locate
+from nlp.routing import Proposal, Router
 from nlp.routing_model import REST, HistoryModel, RoutingParameters, load_history_model, spread, table_opinion
+from nlp.routing_table import locate
 from nlp.routing_training import MIN_TEXTS, TrainedRouting, save_routing, score_routing, train_routing
 from nlp.taxonomy import Matter, Taxonomy, Theme
 from nlp.themes import search_terms

@@ -18,7 +18,7 @@ from service.app import create_app
 from service.engine import Models, load_router
 from service.settings import Settings
 from service.store import Store
-from tests.conftest import CharacterEncoder
+from tests.conftest import TINY, CharacterEncoder
 from tests.nlp.test_routing import history
 from tests.service.conftest import Run
 
@@ -198,6 +198,44 @@ def test_train_then_evaluate_routing(
     html = page.read_text(encoding="utf-8")
     assert "转办评测报告" in html
     assert "市教育局" in html
+
+
+def test_a_decided_matter_is_routed_anew_and_trains(
+    client: TestClient, trainer: Run, past: Path, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.post("/v1/submissions", json={"items": [{"text": LAMP}, {"text": "树倒了压着路"}]})
+    assert client.get("/v1/submissions/1").json()["routing"]["matter"] == "roads_municipal"
+    told = {"matter": "fumes_odour", "unit": "林业局", "actor": "王芳", "reason": "其实是另一回事"}
+    assert client.post("/v1/submissions/1/correction", json=told).status_code == 200
+    routed = client.get("/v1/submissions/1").json()["routing"]
+    assert (routed["matter"], routed["lead"]["id"]) == ("fumes_odour", "env")
+    monkeypatch.setenv("MINSHENG_DATABASE_URL", settings.database_url)
+    columns = ("--text", "内容", "--unit", "承办", "--district", "区县", "--from-corrections")
+    code, out, err = trainer("train", "routing", "--data", past, *columns, "--out", tmp_path / "routing")
+    assert code == 0, err
+    summary = json.loads(out)
+    assert (summary["texts"], summary["left_to_table"]["市林业局"]) == (33, 2)
+    code, _, err = trainer("train", "routing", "--from-corrections", "--out", tmp_path / "alone")
+    assert (code, "实有 0 个" in err) == (2, True)
+    told = {"unit": "没有的局", "actor": "王芳", "reason": "写错"}
+    assert client.post("/v1/submissions/2/correction", json=told).status_code == 200
+    code, _, err = trainer("train", "routing", "--from-corrections", "--out", tmp_path / "alone")
+    assert (code, "更正：2 号材料：unit：单位表中没有“没有的局”" in err) == (2, True)
+
+
+def test_decided_matters_join_the_training_of_themes(
+    client: TestClient, run: Run, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.post("/v1/submissions", json={"items": [{"text": LAMP}, {"text": SCHOOL}]})
+    told = {"matter": "roads_municipal", "actor": "王芳", "reason": "核对过"}
+    assert client.post("/v1/submissions/1/correction", json=told).status_code == 200
+    monkeypatch.setenv("MINSHENG_DATABASE_URL", settings.database_url)
+    file = tmp_path / "t.csv"
+    rows = [f"{text},{label}" for label, texts in TINY.items() for text in texts]
+    file.write_text("text,matter\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    code, out, err = run("train", "themes", "--data", file, "--from-corrections", "--out", tmp_path / "themes")
+    assert code == 0, err
+    assert json.loads(out)["texts"] == len(rows) + 1
 
 
 def test_evaluate_the_table_alone(
