@@ -30,7 +30,7 @@ from service.settings import Settings
 from service.standings import STATE
 from service.steps import RUNNING, STEPS, Event, Standing, possible
 from service.store import Analysis, Store, Submission
-from service.tables import analyses, case_members, cases, events, replies, standings
+from service.tables import analyses, case_members, cases, events, replies, standings, submissions
 from service.workdays import Calendar, load_calendar, load_limits
 
 __all__ = ["Correction", "Due", "Lifecycle", "MatchMissing", "Rules", "Stale", "Standing", "StepRefused", "load_rules"]
@@ -322,12 +322,13 @@ class Lifecycle:
         return {}
 
     def _with_members(self, connection: sa.Connection, number: int) -> tuple[int, ...]:
-        """The members of the open case that a submission leads, itself first, those withdrawn left out."""
+        """The members of the open case that a submission leads, itself first, those withdrawn or erased left out."""
         same = sa.and_(case_members.c.office_id == cases.c.office_id, case_members.c.case_id == cases.c.id)
         query = (
             sa.select(case_members.c.submission_id)
             .join_from(case_members, cases, same)
             .where(self.store.mine(cases), cases.c.lead_id == number, case_members.c.open == 1)
+            .where(case_members.c.submission_id.in_(sa.select(submissions.c.id).where(self.store.present())))
             .order_by(case_members.c.submission_id)
         )
         found = list(connection.execute(query).scalars())

@@ -16,10 +16,10 @@ from nlp.pii import mask
 from service.access import AccessError, CrossSite, RoleTooLow, TooManyRequests, Unauthenticated
 from service.archives import ClassifiedFile, IntakeError
 from service.cases import CaseError, NotFound
+from service.database import StoreError
 from service.engine import QueueFull
 from service.imports import JobError
 from service.lifecycle import MatchMissing, Stale, StepRefused
-from service.store import StoreError
 from service.workdays import CalendarEnds
 
 MEDIA_TYPE = "application/problem+json"

@@ -16,7 +16,7 @@ from service.duplicates import Candidate, CaseView, Received, Suggestions
 from service.engine import Analysed, Similar
 from service.lifecycle import Correction
 from service.steps import STEPS, Standing, possible
-from service.store import Stored
+from service.store import Revision, Stored
 
 _MAX_ID = 200
 # The grades as officials say them.
@@ -195,6 +195,24 @@ def stored(item: Stored) -> dict[str, Any]:
     }
 
 
+def detail(
+    item: Stored, relations: Mapping[str, Any], history: Iterable[Mapping[str, Any]], revisions: Iterable[Revision]
+) -> dict[str, Any]:
+    """A stored submission with all that is known of it; personal data starred out, in former contents too."""
+    shown = ("title", "text", "received_at", "district", "address", "submitter")
+    former = []
+    for one in revisions:
+        before = stored(Stored(item.id, one.submission, None))
+        former.append({"revision": one.number, "replaced_at": one.replaced_at} | {name: before[name] for name in shown})
+    return {
+        **stored(item),
+        "erased_at": item.erased_at,
+        **relations,
+        "revisions": former,
+        "events": events(history),
+    }
+
+
 def opened(item: Stored) -> dict[str, Any]:
     """What was received, nothing starred out: only for a reading that was recorded."""
     submission = item.submission
@@ -270,6 +288,7 @@ def case(outline: Outline) -> dict[str, Any]:
         "lead": found.lead,
         "members": list(found.members),
         "left": list(found.left),
+        "erased": list(outline.erased),
         "count": outline.count,
         "voices": outline.voices,
         "follow_ups": list(outline.follow_ups),

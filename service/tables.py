@@ -2,7 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import sqlalchemy as sa
+
+from nlp.contracts import FloatArray
+
+
+class PgVector(sa.types.UserDefinedType[Any]):
+    """The column type of pgvector, of no fixed dimension; read in its binary form, written as text."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The type's name in SQL."""
+        return "VECTOR"
+
+    def column_expression(self, column: Any) -> Any:
+        """Reading it: a byte string, many times faster than digits."""
+        return sa.func.vector_send(column, type_=Vector)
+
+
+class Vector(sa.types.TypeDecorator[FloatArray]):
+    """A vector float32 (d,): its bytes, little-endian, on SQLite; pgvector on PostgreSQL."""
+
+    impl = sa.LargeBinary
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
+        """The column type."""
+        return dialect.type_descriptor(PgVector() if dialect.name == "postgresql" else sa.LargeBinary())
+
+    def process_bind_param(self, value: FloatArray | None, dialect: sa.Dialect) -> Any:
+        """To the database."""
+        assert value is not None  # noqa: S101  (the columns are NOT NULL)
+        return str(value.tolist()) if dialect.name == "postgresql" else value.astype("<f4").tobytes()
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> FloatArray:
+        """From the database. pgvector sends two numbers of two bytes, the first the dimension, then big-endian."""
+        if dialect.name == "postgresql":
+            return np.frombuffer(value, dtype=">f4", offset=4).astype(np.float32)
+        return np.frombuffer(value, dtype="<f4")
+
 
 metadata = sa.MetaData()
 _OFFICE = ("office_id", sa.String(64))
@@ -27,6 +69,7 @@ submissions = sa.Table(
     sa.Column("content_sha256", sa.String(64), nullable=False),
     sa.Column("received_sha256", sa.String(64)),
     sa.Column("stored_at", sa.String(32), nullable=False),
+    sa.Column("erased_at", sa.String(32)),
     sa.UniqueConstraint("office_id", "source", "external_id"),
 )
 vectors = sa.Table(
@@ -35,7 +78,7 @@ vectors = sa.Table(
     sa.Column(*_OFFICE, primary_key=True),
     sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("encoder_id", sa.String(64), primary_key=True),
-    sa.Column("vector", sa.LargeBinary, nullable=False),
+    sa.Column("vector", Vector, nullable=False),
     sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
 )
 # ``words``: what a search goes by, in order, separated by blanks (a word holds none); empty where the text has no word.
@@ -52,6 +95,34 @@ analyses = sa.Table(
     metadata,
     sa.Column(*_OFFICE, primary_key=True),
     sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("model", sa.String(100), nullable=False),
+    sa.Column("primary_theme", sa.String(100), nullable=False),
+    sa.Column("matter", sa.String(100), nullable=False),
+    sa.Column("confidence", sa.Float, nullable=False),
+    sa.Column("decision", sa.String(10), nullable=False),
+    sa.Column("result", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+)
+# Former contents of revised submissions; ``content``: the columns of the submission as JSON.
+revisions = sa.Table(
+    "revisions",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("replaced_at", sa.String(32), nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+)
+# What ``minsheng reindex`` has prepared and not yet put in place of ``vectors``, ``terms`` and ``analyses``.
+reanalyses = sa.Table(
+    "reanalyses",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("encoder_id", sa.String(64), primary_key=True),
+    sa.Column("vector", Vector, nullable=False),
+    sa.Column("words", sa.Text, nullable=False),
     sa.Column("model", sa.String(100), nullable=False),
     sa.Column("primary_theme", sa.String(100), nullable=False),
     sa.Column("matter", sa.String(100), nullable=False),
@@ -213,3 +284,67 @@ replies = sa.Table(
 sa.Index("ix_events_submission", events.c.office_id, events.c.submission_id, events.c.id)
 sa.Index("ix_standings_due", standings.c.office_id, standings.c.due)
 sa.Index("ix_replies_submission", replies.c.office_id, replies.c.submission_id)
+# ``name`` is the machine's, ``given_name`` a researcher's. ``state``: open, dismissed or merged (into ``merged_into``).
+topics = sa.Table(
+    "topics",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("level", sa.String(10), nullable=False),
+    sa.Column("parent_id", sa.Integer),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("given_name", sa.String(200)),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("merged_into", sa.Integer),
+    sa.Column("pinned", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+)
+# One row a submission that was looked at: in a concrete topic, in a broad one alone, or in none (零散).
+# ``content_sha256``: of what was looked at; a revised submission is looked at again.
+topic_members = sa.Table(
+    "topic_members",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("topic_id", sa.Integer),
+    sa.Column("broad_id", sa.Integer),
+    sa.Column("content_sha256", sa.String(64), nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+    sa.ForeignKeyConstraint(["office_id", "topic_id"], ["topics.office_id", "topics.id"]),
+    sa.ForeignKeyConstraint(["office_id", "broad_id"], ["topics.office_id", "topics.id"]),
+)
+# What people did to topics; append-only.
+topic_steps = sa.Table(
+    "topic_steps",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("topic_id", sa.Integer, nullable=False),
+    sa.Column("kind", sa.String(30), nullable=False),
+    sa.Column("actor", sa.String(100), nullable=False),
+    sa.Column("at", sa.String(32), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "topic_id"], ["topics.office_id", "topics.id"]),
+)
+# Past research and proposals (``kind`` research) and the tasks of a year (priority). ``digest``: of title and year.
+works = sa.Table(
+    "works",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("abstract", sa.Text, nullable=False),
+    sa.Column("year", sa.Integer),
+    sa.Column("status", sa.String(100)),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("content_sha256", sa.String(64), nullable=False),
+    sa.Column("encoder_id", sa.String(64), nullable=False),
+    sa.Column("vector", sa.LargeBinary, nullable=False),
+    sa.Column("words", sa.Text, nullable=False),
+    sa.Column("actor", sa.String(100), nullable=False),
+    sa.Column("imported_at", sa.String(32), nullable=False),
+    sa.UniqueConstraint("office_id", "kind", "digest"),
+)
+# Emptied of a submission when it is erased. Every other table stays as it is and must hold no content.
+CONTENT = (vectors, terms, analyses, revisions, reanalyses, replies, topic_members)

@@ -20,9 +20,10 @@ from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
 from service.cases import Cases, Conflict, NotFound
 from service.lifecycle import Lifecycle, Rules, Stale, StepRefused, load_rules
+from service.reanalysis import prepare, switch
 from service.settings import ROOT, Settings
 from service.steps import IDLE, STATES, STEPS, Event, Standing, fold, follow, possible
-from service.store import Store, Submission, Submitter
+from service.store import Analysis, Store, Submission, Submitter
 from service.tables import events, standings, submissions
 from service.timeline import names_of, timeline
 from service.workdays import CalendarEnds, load_calendar
@@ -47,6 +48,11 @@ def fill(store: Store, count: int = 1) -> None:
     start = store.count()
     rows = [(Submission("12345", f"WO-{start + i}", "路灯坏了"), analysis("urban")) for i in range(count)]
     store.add(rows, ENCODER, "import")
+
+
+def reanalyse(store: Store, number: int, answer: Analysis) -> None:
+    prepare(store, [(item, answer) for item in store.get_many([number])], ENCODER)
+    switch(store, ENCODER)
 
 
 @pytest.fixture
@@ -235,7 +241,7 @@ def test_withdrawn_keeps_everything_leaves_counts_and_comes_back_by_an_event(lif
     assert (outline.count, outline.voices, case.members) == (2, 2, (1, 2, 3))
     assert life.store.get(2) == before
     assert possible(life.standing([2])[2]) == ("noted", "restored")
-    life.store.reanalyse([(2, analysis("ecology"))], ENCODER)
+    reanalyse(life.store, 2, analysis("ecology"))
     assert life.standing([2])[2].state == "已撤回"
     standing = take(life, "restored", number=2)
     assert (standing.state, standing.lead_unit) == ("办理中", "云岩区综合行政执法局")
@@ -354,7 +360,7 @@ def test_due_soon_and_overdue(life: Lifecycle) -> None:
 
 def test_people_outrank_every_later_analysis(life: Lifecycle, taxonomy: Taxonomy) -> None:
     life.correct(1, "李雷", "是油烟，不是路灯", taxonomy, matter="fumes_odour")
-    life.store.reanalyse([(1, analysis("urban"))], ENCODER)
+    reanalyse(life.store, 1, analysis("urban"))
     found = life.store.get(1)
     assert found is not None
     assert (found.theme, found.matter) == ("ecology", "fumes_odour")
@@ -554,7 +560,7 @@ def _act(life: Lifecycle, taxonomy: Taxonomy, action: tuple[str, int, bool, str,
     if kind == "correct":
         life.correct(number, *WHO, taxonomy, matter=["fumes_odour", "education"][days % 2], unit=unit)
     elif kind == "reanalyse":
-        life.store.reanalyse([(number, analysis("ecology", days))], ENCODER)
+        reanalyse(life.store, number, analysis("ecology", days))
     elif kind == "import":
         changed = Submission("12345", f"WO-{number - 1}", f"路灯坏了{days}", submitter=Submitter(name="张三"))
         life.store.add([(changed, analysis())], ENCODER, "import")

@@ -128,6 +128,14 @@ def test_the_paper_of_nothing_is_not_found(client: TestClient) -> None:
     assert (response.status_code, response.json()["detail"]) == (404, "id：没有编号为 9 的材料")
 
 
+def test_an_erased_submission_has_no_proposal(client: TestClient) -> None:
+    client.post("/v1/submissions", json={"items": [{"text": FUMES}]})
+    client.request("DELETE", "/v1/submissions/1", json={"actor": "王芳", "reason": "本人要求"})
+    assert client.get("/v1/submissions/1").json()["routing"] is None
+    response = client.get("/v1/submissions/1/routing/notice")
+    assert (response.status_code, response.json()["detail"]) == (404, "id：没有编号为 1 的材料，已删除")
+
+
 def test_route_by_command(run: Run) -> None:
     lines = [{"id": "a", "text": FUMES}, {"id": "b"}]
     code, out, _ = run("route", "-", stdin="\n".join(json.dumps(line) for line in lines).encode())
