@@ -33,7 +33,9 @@ from tests.service.test_store import ENCODER, analysis
 CALENDAR = load_calendar(ROOT / "corpora" / "calendar")
 RULES = Rules(CALENDAR, {"咨询": 5, "投诉": 15})
 UNIT_NAMES = {"zf": "云岩区综合行政执法局", "sw": "市水务局", "zj": "市住建局"}
-UNITS = Units(tuple(Unit(i, n, (), "city", "", "", "", date(2024, 1, 1), None, "") for i, n in UNIT_NAMES.items()))
+UNITS = Units(
+    tuple(Unit(i, name, (), "city", "", "", "", date(2024, 1, 1), None, "") for i, name in UNIT_NAMES.items()), ()
+)
 WHO = ("王芳", "属其职责")
 # A value for each field a step needs.
 FIELDS: dict[str, Any] = {
