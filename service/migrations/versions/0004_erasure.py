@@ -24,6 +24,7 @@ _CONTENT = {
     "revisions": ("content",),
     "vectors": ("vector",),
     "reanalyses": ("vector", "words", "result"),
+    "events": ("detail",),
 }  # fmt: skip
 
 
