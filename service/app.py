@@ -25,12 +25,14 @@ from service import (
     app_cases,
     app_exchange,
     app_lifecycle,
+    app_routing,
     app_topics,
     logs,
     problems,
     render,
     schemas,
     schemas_lifecycle,
+    schemas_routing,
 )
 from service.access import Caller, Clock, Limiter, acting, authorise, utc_now
 from service.app_lifecycle import tag
@@ -46,6 +48,7 @@ from service.imports import Imports, Runner
 from service.intake import to_submission
 from service.keys import Keys
 from service.lifecycle import Due, Lifecycle, load_rules
+from service.routing import propose_stored, route_items
 from service.schemas_cases import Signed
 from service.search import advice, read_filters
 from service.settings import PAGES, Settings
@@ -114,14 +117,15 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     app.state.settings, app.state.engine, app.state.store, app.state.metrics = settings, engine, store, Metrics()
     app.state.duplicates = Duplicates(engine, store)
     app.state.imports, app.state.runner = imports, runner
-    app.state.lifecycle = Lifecycle(store, load_rules(settings))
+    app.state.lifecycle = Lifecycle(store, load_rules(settings), models.router.units)
     app.state.topics = Topics(engine, store, app.state.lifecycle.standing)
     app.state.keys = Keys(store, clock)
     app.state.failures = Limiter(settings.login_rate_limit, "密钥不对", clock)
     problems.install(app)
     app.include_router(router)
     app.include_router(app_access.doors, responses=_ERRORS)
-    for other in (app_access.router, app_cases.router, app_exchange.router, app_topics.router):
+    more = (app_exchange.router, app_routing.router, app_topics.router)
+    for other in (app_access.router, app_cases.router, *more):
         app.include_router(other, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
     app.include_router(app_lifecycle.router, responses={**_ERRORS, **dict.fromkeys((404, 409, 412, 428), _PROBLEM)})
     app.include_router(system)
@@ -187,6 +191,14 @@ def classify(body: schemas.ClassifyRequest, request: Request) -> JSONResponse:
         else:
             metrics.items.labels(item["primary"], item["decision"]).inc()
     return JSONResponse({"items": items})
+
+
+@router.post("/route", response_model=schemas_routing.RouteResponse, tags=["转办"], summary="拟办")
+def route(body: schemas_routing.RouteRequest, request: Request) -> JSONResponse:
+    """每条材料拟由谁主办、协办，理由与职责依据；拿不准的交人工。只是建议，不登记。"""
+    _count_limit(request, body.items)
+    engine: Engine = request.app.state.engine
+    return JSONResponse({"items": engine.run(lambda: route_items(engine, body.items))})
 
 
 @router.post("/compare", response_model=schemas.CompareResponse, tags=["分析"], summary="比较两段材料")
@@ -278,9 +290,7 @@ def list_submissions(
     return JSONResponse({"items": items, "next": following})
 
 
-@router.get(
-    "/submissions/{number}", response_model=schemas_lifecycle.SubmissionDetail, tags=["材料"], summary="一条材料"
-)
+@router.get("/submissions/{number}", response_model=schemas_routing.RoutedDetail, tags=["材料"], summary="一条材料")
 def get_submission(number: int, request: Request) -> JSONResponse:
     """一条材料、它的分析结果、历次修改前的内容和经过；个人信息已遮盖。已删除的只剩编号、来源与经过。"""
     store: Store = request.app.state.store
@@ -291,11 +301,12 @@ def get_submission(number: int, request: Request) -> JSONResponse:
     follows, followed_by = cases.links().get(number), cases.later([number])[number]
     relations = {"case": cases.case_of(number), "follows": follows, "followed_by": followed_by}
     lifecycle: Lifecycle = request.app.state.lifecycle
-    names = names_of(request.app.state.engine.models.taxonomy)
+    models = request.app.state.engine.models
     progress = {
+        "routing": None if found.erased_at else render.proposal(propose_stored(models, store, found)),
         "standing": render.standing(lifecycle.standing([number])[number]),
         "replies": [mask(reply) for reply in lifecycle.replies(number)],
-        "timeline": timeline(lifecycle.events(number), names),
+        "timeline": timeline(lifecycle.events(number), names_of(models.taxonomy)),
     }
     body = render.detail(found, relations | progress, store.history(number), store.revisions(number))
     return JSONResponse(body, headers=tag(lifecycle, number))

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from nlp.errors import InputError
+from nlp.taxonomy import load_taxonomy
+from nlp.units import load_units
 from service.cli_cases import Actor, Format, Reason
 from service.cli_models import open_store, print_json, read_settings
 
@@ -23,7 +25,9 @@ def _lifecycle() -> Iterator[Any]:
 
     settings = read_settings()
     with open_store(settings) as store:
-        yield Lifecycle(store, load_rules(settings))
+        taxonomy = load_taxonomy(settings.corpora / "taxonomy" / "taxonomy.toml")
+        units = load_units(settings.corpora / "units", taxonomy.matter_by_id.keys())
+        yield Lifecycle(store, load_rules(settings), units)
 
 
 def list_(

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
+from nlp.units import Units
 from service import standings as kept
 from service.cases import CaseError, Conflict, NotFound, signed
 from service.dates import CHINA
@@ -90,9 +91,9 @@ def load_rules(settings: Settings) -> Rules:
 
 
 class Lifecycle:
-    """The steps of a store's submissions. Safe to share between threads; ``units``: id → name, None where unknown."""
+    """The steps of a store's submissions. Safe to share between threads; ``units``: all that a step may name."""
 
-    def __init__(self, store: Store, rules: Rules | None = None, units: Mapping[str, str] | None = None) -> None:
+    def __init__(self, store: Store, rules: Rules | None = None, units: Units | None = None) -> None:
         self.store = store
         self.rules = rules or Rules()
         self.units = units

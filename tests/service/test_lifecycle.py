@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
+from nlp.units import Unit, Units
 from service.cases import Cases, Conflict, NotFound
 from service.lifecycle import Lifecycle, Rules, Stale, StepRefused, load_rules
 from service.reanalysis import prepare, switch
@@ -31,7 +32,8 @@ from tests.service.test_store import ENCODER, analysis
 
 CALENDAR = load_calendar(ROOT / "corpora" / "calendar")
 RULES = Rules(CALENDAR, {"咨询": 5, "投诉": 15})
-UNITS = {"zf": "云岩区综合行政执法局", "sw": "市水务局", "zj": "市住建局"}
+UNIT_NAMES = {"zf": "云岩区综合行政执法局", "sw": "市水务局", "zj": "市住建局"}
+UNITS = Units(tuple(Unit(i, n, (), "city", "", "", "", date(2024, 1, 1), None, "") for i, n in UNIT_NAMES.items()))
 WHO = ("王芳", "属其职责")
 # A value for each field a step needs.
 FIELDS: dict[str, Any] = {
@@ -283,7 +285,7 @@ def test_one_answer_answers_all_members_of_a_case(life: Lifecycle) -> None:
         ("signed", {"unit": "zf"}, "unit：“签收”没有这个字段，可用：无"),
         ("rated", {"rating": "还行"}, "rating：'还行' 无效，应为 满意、基本满意、不满意 之一"),
         ("adopted", {"level": "村"}, "level：'村' 无效，应为 全国、省、市、区（市、县） 之一"),
-        ("routed", {"unit": "火星局"}, "unit：单位表中没有 '火星局'"),
+        ("routed", {"unit": "火星局"}, "unit：单位表中没有“火星局”"),
         ("routed", {"unit": " "}, "unit：内容为空"),
         ("routed", {"unit": "zf", "support": "sw"}, "support：应为列表，实为 str"),
         ("routed", {"unit": "zf", "support": ["sw"] * 21}, "support：至多 20 项，实有 21 项"),
@@ -391,7 +393,7 @@ def test_a_theme_alone_leaves_no_matter_of_another_theme(life: Lifecycle, taxono
         ({"theme": "nonsense"}, "theme：分类体系中没有 'nonsense'"),
         ({"matter": "nonsense"}, "matter：分类体系中没有 'nonsense'"),
         ({"matter": "fumes_odour", "theme": "urban"}, "theme：细类 fumes_odour 属于 ecology，与 'urban' 不符"),
-        ({"unit": "火星局"}, "unit：单位表中没有 '火星局'"),
+        ({"unit": "火星局"}, "unit：单位表中没有“火星局”"),
     ],
 )
 def test_a_wrong_correction_is_named(life: Lifecycle, taxonomy: Taxonomy, given: dict[str, str], message: str) -> None:
@@ -551,7 +553,7 @@ def test_two_processes_leave_no_gap_and_no_double_number(store: Store) -> None:
 
 ACTIONS = st.tuples(
     st.sampled_from([*(kind for kind, step in STEPS.items() if step.by_hand), "correct", "reanalyse", "import"]),
-    st.integers(1, 3), st.booleans(), st.sampled_from(sorted(UNITS)), st.integers(1, 30),
+    st.integers(1, 3), st.booleans(), st.sampled_from(sorted(UNIT_NAMES)), st.integers(1, 30),
 )  # fmt: skip
 
 
