@@ -25,7 +25,6 @@ _CONTENT = {
     "revisions": ("content",),
     "vectors": ("vector",),
     "reanalyses": ("vector", "words", "result"),
-    "events": ("detail",),
 }  # fmt: skip
 
 
