@@ -19,8 +19,9 @@ from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
 from nlp.pii import mask
-from service import app_access, app_cases, app_lifecycle, logs, problems, render, schemas, schemas_lifecycle
+from service import app_access, app_cases, app_inbox, app_lifecycle, logs, problems, render, schemas, schemas_lifecycle
 from service.access import Caller, Clock, Limiter, authorise, utc_now
+from service.agreement import Agreement, Report
 from service.app_lifecycle import tag
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
@@ -61,6 +62,19 @@ class Metrics:
         self.items = Counter("minsheng_items", "Classified items", ["theme", "decision"], registry=self.registry)
         self.failed = Counter("minsheng_failed_items", "Items refused", ["type"], registry=self.registry)
         self.stored = Gauge("minsheng_submissions", "Stored submissions", registry=self.registry)
+        self.agreed = Gauge("minsheng_agreement_ratio", "Proposals people kept", ["of"], registry=self.registry)
+        self.review = Gauge("minsheng_review_ratio", "Share for review, latest month", registry=self.registry)
+        self.drifted = Gauge("minsheng_drift", "1 where that share has left its band", registry=self.registry)
+
+    def follow(self, found: Report) -> None:
+        """Tell what people kept, and the doubt of the latest month."""
+        whole = found.rows()[:1]
+        for of in ("themes", "units"):
+            if whole and whole[0][of]["share"] is not None:
+                self.agreed.labels(of).set(whole[0][of]["share"])
+        if found.drift:
+            self.review.set(found.drift[-1].share)
+            self.drifted.set(found.drift[-1].outside)
 
 
 def create_app(settings: Settings, models: Models, store: Store, clock: Clock = utc_now) -> FastAPI:
@@ -90,12 +104,14 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     app.state.settings, app.state.engine, app.state.store, app.state.metrics = settings, engine, store, Metrics()
     app.state.duplicates = Duplicates(engine, store)
     app.state.lifecycle = Lifecycle(store, load_rules(settings))
+    app.state.agreement = Agreement(store)
     app.state.keys = Keys(store, clock)
     app.state.failures = Limiter(settings.login_rate_limit, "密钥不对", clock)
     problems.install(app)
     app.include_router(router)
     app.include_router(app_access.doors, responses=_ERRORS)
-    for other in (app_access.router, app_cases.router):
+    app.include_router(app_inbox.doors)
+    for other in (app_access.router, app_cases.router, app_inbox.router):
         app.include_router(other, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
     app.include_router(app_lifecycle.router, responses={**_ERRORS, **dict.fromkeys((404, 409, 412, 428), _PROBLEM)})
     app.include_router(system)
@@ -262,6 +278,7 @@ def get_submission(number: int, request: Request) -> JSONResponse:
     names = names_of(request.app.state.engine.models.taxonomy)
     progress = {
         "standing": render.standing(lifecycle.standing([number])[number]),
+        "analysis": render.analysis(found),
         "replies": [mask(reply) for reply in lifecycle.replies(number)],
         "timeline": timeline(lifecycle.events(number), names),
     }
@@ -296,7 +313,8 @@ def readyz(request: Request) -> JSONResponse:
 
 @system.get("/metrics", summary="Prometheus 指标")
 def metrics(request: Request) -> Response:
-    """请求数、用时、分类条数与失败条数。"""
+    """请求数、用时、分类条数与失败条数，人机一致与漂移。"""
     own: Metrics = request.app.state.metrics
+    own.follow(request.app.state.agreement.report())
     own.stored.set(request.app.state.store.count())
     return Response(generate_latest(own.registry), media_type=CONTENT_TYPE_LATEST)
