@@ -64,6 +64,14 @@ ROUTES: dict[str, Role | None] = {
     "POST /v1/cases": "operator",
     "POST /v1/cases/{number}/members": "operator",
     "POST /v1/cases/{number}/undo": "operator",
+    "GET /v1/imports": "viewer",
+    "GET /v1/imports/{number}": "viewer",
+    "GET /v1/imports/{number}/rejects": "operator",
+    "POST /v1/imports": "operator",
+    "POST /v1/imports/preview": "operator",
+    "POST /v1/imports/{number}/cancel": "operator",
+    "DELETE /v1/imports/{number}": "operator",
+    "GET /v1/export": "viewer",
     "GET /v1/audit": "admin",
 }
 

@@ -22,7 +22,7 @@ import numpy as np
 import sqlalchemy as sa
 from scipy.stats import binomtest
 
-from service.intake import CHINA
+from service.dates import CHINA
 from service.store import Store
 from service.tables import analyses, events, submissions
 

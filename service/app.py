@@ -19,20 +19,34 @@ from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
 from nlp.pii import mask
-from service import app_access, app_cases, app_inbox, app_lifecycle, logs, problems, render, schemas, schemas_lifecycle
+from service import (
+    app_access,
+    app_cases,
+    app_exchange,
+    app_inbox,
+    app_lifecycle,
+    logs,
+    problems,
+    render,
+    schemas,
+    schemas_lifecycle,
+)
 from service.access import Caller, Clock, Limiter, authorise, utc_now
 from service.agreement import Agreement, Report
 from service.app_lifecycle import tag
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
+from service.columns import FIELDS
 from service.duplicates import Duplicates, Received
 from service.engine import SELF_CHECK_SECONDS, Engine, Models
 from service.guard import Guard
-from service.intake import FIELDS, Row, to_submission
+from service.imports import Imports, Runner
+from service.intake import to_submission
 from service.keys import Keys
 from service.lifecycle import Due, Lifecycle, load_rules
 from service.search import advice, read_filters
 from service.settings import PAGES, Settings
+from service.sheets import Row
 from service.steps import State
 from service.store import Store, Submission
 from service.timeline import names_of, timeline
@@ -81,6 +95,8 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     """The app over given models and store; the caller owns (and closes) the store."""
     logs.keep_clean()
     engine = Engine(models, settings.queue_size)
+    imports = Imports(store, settings.max_chars)
+    runner = Runner(engine, imports)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -88,7 +104,9 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
         stop = threading.Event()
         checker = threading.Thread(target=_check_regularly, args=(engine, stop), daemon=True, name="self-check")
         checker.start()
+        runner.start()
         yield
+        runner.stop()
         stop.set()
         engine.close()
 
@@ -103,6 +121,7 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     )
     app.state.settings, app.state.engine, app.state.store, app.state.metrics = settings, engine, store, Metrics()
     app.state.duplicates = Duplicates(engine, store)
+    app.state.imports, app.state.runner = imports, runner
     app.state.lifecycle = Lifecycle(store, load_rules(settings))
     app.state.agreement = Agreement(store)
     app.state.keys = Keys(store, clock)
@@ -111,7 +130,7 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     app.include_router(router)
     app.include_router(app_access.doors, responses=_ERRORS)
     app.include_router(app_inbox.doors)
-    for other in (app_access.router, app_cases.router, app_inbox.router):
+    for other in (app_access.router, app_cases.router, app_exchange.router, app_inbox.router):
         app.include_router(other, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
     app.include_router(app_lifecycle.router, responses={**_ERRORS, **dict.fromkeys((404, 409, 412, 428), _PROBLEM)})
     app.include_router(system)

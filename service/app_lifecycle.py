@@ -12,10 +12,12 @@ from nlp.errors import InputError
 from service import render, schemas_lifecycle
 from service.access import acting
 from service.cases import NotFound
+from service.columns import FIELDS
 from service.engine import Analysed, Engine, analysis_of
-from service.intake import FIELDS, Row, to_submission
+from service.intake import to_submission
 from service.lifecycle import Lifecycle, MatchMissing
 from service.schemas import SubmitterIn
+from service.sheets import Row
 from service.store import Store, Submission
 
 router = APIRouter(prefix="/v1", tags=["办理"])

@@ -5,9 +5,7 @@ Exit codes: 0 all good, 1 some items failed, 2 could not run.
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -16,12 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from openpyxl import Workbook
 
 from nlp.errors import InputError, MinshengError
-from nlp.normalise import validate
-from service import cli_lifecycle, intake, render
+from service import cli_exchange, cli_lifecycle, render
 from service.cli_cases import cases_app
+from service.cli_exchange import SomeFailed
 from service.cli_keys import keys_app
 from service.cli_models import (
     ModelOption,
@@ -35,7 +32,9 @@ from service.cli_models import (
     require_index,
     train_app,
 )
+from service.intake import read_bytes
 from service.settings import Settings
+from service.sheets import decode, json_rows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="民声：离线的社情民意信息分类、查重与选题服务。")
 app.add_typer(train_app, name="train")
@@ -43,14 +42,12 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(models_app, name="models")
 app.add_typer(cases_app, name="cases")
 app.add_typer(keys_app, name="keys")
+app.command("import")(cli_exchange.import_)
+app.command("export")(cli_exchange.export)
 cli_lifecycle.install(app)
 
 _BATCH = 32
 _LOOPBACK_BINDS = {"127.0.0.1", "localhost", "::1"}
-
-
-class _Failed(MinshengError):
-    """Some items failed: exit code 1, after everything else was written."""
 
 
 def main() -> None:
@@ -60,7 +57,7 @@ def main() -> None:
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
         app()
-    except _Failed:
+    except SomeFailed:
         sys.exit(1)
     except MinshengError as error:
         typer.echo(f"错误：{error}", err=True)
@@ -135,7 +132,7 @@ def _answer_lines(
     file: str, what: str, work: Callable[[Any, list[Any]], list[dict[str, Any]]], settings: Settings
 ) -> None:
     """One answer a line, in order; a line that is no JSON object fails alone."""
-    rows = list(intake.json_rows(_lines(file)))
+    rows = list(json_rows(_lines(file)))
     failed = False
     with open_engine(settings) as engine, progress_bar() as progress:
         task = progress.add_task(what, total=len(rows))
@@ -150,94 +147,7 @@ def _answer_lines(
                 print_json(answer)
             progress.advance(task, len(batch))
     if failed:
-        raise _Failed
-
-
-@app.command("import")
-def import_(
-    file: Annotated[Path, typer.Argument(help="CSV、XLSX 或 JSON Lines 文件")],
-    map: Annotated[str, typer.Option("--map", help="字段=列名，用逗号分隔，如 text=留言详情,title=留言主题")] = "",
-    source: Annotated[str | None, typer.Option(help="来源名称，写入每一条")] = None,
-    rejects: Annotated[Path | None, typer.Option(help="把不能导入的行写入这个 CSV 文件")] = None,
-) -> None:
-    """导入材料：可重复执行，同一编号不会重复登记；坏行单独报告，好行照常导入。"""
-    _writable(rejects)
-    rows = intake.read_rows(file)
-    columns = list(dict.fromkeys(column for row in rows for column in row.cells))
-    mapping = intake.guess_columns(columns, _mapping(map)) if columns else {}
-    settings = read_settings()
-    validate(source, "--source", 100, required=False)
-    bad: list[intake.Rejected] = []
-    good: list[tuple[int, Any]] = []
-    for row in rows:
-        try:
-            good.append((row.number, intake.to_submission(row, mapping, source, settings.max_chars)))
-        except InputError as error:
-            bad.append(intake.Rejected(row.number, error.field, error.detail))
-    counts = {"read": len(rows), "new": 0, "revised": 0, "unchanged": 0, "rejected": 0}
-    from service.engine import store_batch  # noqa: PLC0415  (loads the models' libraries)
-
-    with open_engine(settings) as engine, open_store(settings) as store, progress_bar() as progress:
-        require_index(store, engine.models.encoder.encoder_id)
-        task = progress.add_task("导入", total=len(good))
-        for start in range(0, len(good), _BATCH):
-            batch = [submission for _, submission in good[start : start + _BATCH]]
-            outcomes = engine.run(lambda batch=batch: store_batch(engine, store, batch, render.answer, "import"))
-            for (number, _), outcome in zip(good[start : start + _BATCH], outcomes, strict=True):
-                if isinstance(outcome, InputError):
-                    bad.append(intake.Rejected(number, outcome.field, outcome.detail))
-                else:
-                    counts[outcome[1]] += 1
-            progress.advance(task, len(batch))
-    counts["rejected"] = len(bad)
-    _report_rejected(sorted(bad, key=lambda r: r.row), rejects)
-    print_json(counts)
-    if bad:
-        raise _Failed
-
-
-def _report_rejected(bad: list[intake.Rejected], target: Path | None) -> None:
-    for rejected in bad:
-        typer.echo(f"第 {rejected.row} 行未导入：{rejected.field}：{rejected.detail}", err=True)
-    if target is not None:
-        with target.open("w", encoding="utf-8-sig", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["行号", "字段", "原因"])
-            writer.writerows((r.row, r.field, r.detail) for r in bad)
-
-
-@app.command()
-def export(
-    format: Annotated[Literal["jsonl", "csv", "xlsx"], typer.Option("--format", help="输出格式")] = "jsonl",
-    out: Annotated[str, typer.Option(help="输出文件，- 为标准输出（xlsx 须给出文件）")] = "-",
-) -> None:
-    """导出已登记的材料及分析结果；个人信息已遮盖。"""
-    if format == "xlsx" and out == "-":
-        raise MinshengError("xlsx 不能写到标准输出，请用 --out 给出文件")
-    _writable(None if out == "-" else Path(out))
-    with open_store(read_settings()) as store:
-        rows = (render.stored(item) for item in store.everything())
-        if format == "jsonl":
-            with _output(out, "utf-8") as stream:
-                stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        elif format == "csv":
-            with _output(out, "utf-8-sig") as stream:  # Excel takes a file without the mark for GBK
-                writer = csv.writer(stream)
-                writer.writerow(render.COLUMNS)
-                writer.writerows([_cell(row[name]) for name in render.COLUMNS] for row in rows)
-        else:
-            book = Workbook(write_only=True)
-            sheet = book.create_sheet("材料")
-            sheet.append(render.COLUMNS)
-            for row in rows:
-                sheet.append([_cell(row[name]) for name in render.COLUMNS])
-            book.save(out)
-
-
-def _cell(value: Any) -> Any:
-    """A CSV cell that no spreadsheet takes for a formula."""
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
-    return f"'{text}" if isinstance(text, str) and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+        raise SomeFailed
 
 
 @app.command()
@@ -300,37 +210,10 @@ def reindex() -> None:
         print_json({"reindexed": total - sum(map(len, lacking(store, encoder_id)))})
 
 
-@contextmanager
-def _output(out: str, encoding: str) -> Iterator[Any]:
-    if out == "-":
-        yield sys.stdout
-        return
-    with Path(out).open("w", encoding=encoding, newline="") as stream:
-        yield stream
-
-
-def _writable(path: Path | None) -> None:
-    """Say before the work, not after it, that a file cannot be written."""
-    if path is not None and not path.parent.is_dir():
-        raise MinshengError(f"{path}：目录 {path.parent} 不存在，无法写入")
-
-
 def _lines(file: str) -> list[str]:
     if file == "-":
-        return intake.decode(Path("标准输入"), sys.stdin.buffer.read()).split("\n")
-    path = Path(file)
-    try:
-        return intake.decode(path, path.read_bytes()).split("\n")
-    except OSError as error:
-        raise intake.IntakeError(f"{path}：文件无法读取：{error.strerror}") from error
-
-
-def _mapping(text: str) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
-    for name, separator, column in pairs:
-        if not separator or not column.strip():
-            raise intake.IntakeError(f"--map 应为 字段=列名，实为 {name!r}")
-    return {name.strip(): column.strip() for name, _, column in pairs}
+        return decode("标准输入", sys.stdin.buffer.read()).split("\n")
+    return decode(file, read_bytes(Path(file))).split("\n")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import sqlalchemy as sa
+
 from nlp.contracts import Classification, Comparison, Encoder, Encoding, PairGrader, Span
 from nlp.document import Analyser, Document
 from nlp.encoder import load_encoder
@@ -21,7 +23,7 @@ from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.themes import ThemeModel, load_theme_model, search_terms
 from service.search import Filters, Index, matching, set_words, without_words
 from service.settings import Settings
-from service.store import Analysis, Store, Stored, StoreError, Submission
+from service.store import Analysis, Outcome, Store, Stored, StoreError, Submission
 
 T = TypeVar("T")
 _LOG = logging.getLogger("minsheng")
@@ -248,11 +250,17 @@ def reindex(engine: Engine, store: Store, render: Callable[[Analysed], dict[str,
 
 
 def store_batch(
-    engine: Engine, store: Store, batch: Sequence[Submission], render: Callable[[Analysed], dict[str, Any]], actor: str
-) -> list[tuple[int, str] | InputError]:
+    engine: Engine,
+    store: Store,
+    batch: Sequence[Submission],
+    render: Callable[[Analysed], dict[str, Any]],
+    actor: str,
+    settle: Callable[[sa.Connection, Sequence[tuple[int, Outcome] | InputError]], None] | None = None,
+) -> list[tuple[int, Outcome] | InputError]:
     """Analyse and store submissions in one transaction; (id, outcome) or the item's error, in order.
 
-    Unchanged submissions are not analysed again. On the encoder's thread only.
+    Unchanged submissions are not analysed again. ``settle`` is called with the answer within the transaction. On the
+    encoder's thread only.
     """
     # An identity that comes twice in a batch is judged against what the first one will leave behind: analyse it.
     seen: set[tuple[str, str]] = set()
@@ -269,6 +277,11 @@ def store_batch(
             prepared.append(answer)
         else:
             prepared.append((submission, analysis_of(answer, render(answer)) if answer else None))
+
+    def answer_of(outcomes: Sequence[tuple[int, Outcome]]) -> list[tuple[int, Outcome] | InputError]:
+        done = iter(outcomes)
+        return [item if isinstance(item, InputError) else next(done) for item in prepared]
+
     rows = [item for item in prepared if not isinstance(item, InputError)]
-    outcomes = iter(store.add(rows, engine.models.encoder.encoder_id, actor))
-    return [item if isinstance(item, InputError) else next(outcomes) for item in prepared]
+    within = (lambda connection, done: settle(connection, answer_of(done))) if settle else None
+    return answer_of(store.add(rows, engine.models.encoder.encoder_id, actor, within))

@@ -14,6 +14,7 @@ from service.tables import analyses, standings, submissions
 # The answer is stored as JSON with these separators, in which a quote within a text is escaped: nothing else matches.
 _URGENT = analyses.c.result.like('%"urgent": {%')
 _ANALYSED = sa.and_(analyses.c.office_id == submissions.c.office_id, analyses.c.submission_id == submissions.c.id)
+_JOINED = submissions.outerjoin(analyses, _ANALYSED).outerjoin(standings, of_submission())
 
 
 @dataclass(frozen=True)
@@ -42,26 +43,19 @@ def doubtful_first(lifecycle: Lifecycle, asked: Asked, limit: int) -> tuple[list
     if asked.urgent:
         conditions.append(_URGENT)
     judged = sa.case((standings.c.theme.is_not(None), 2), (analyses.c.decision == "review", 0), else_=1)
-    order = (sa.case((_URGENT, 0), else_=1), judged, analyses.c.confidence, submissions.c.id)
-    query = _from(lifecycle, submissions.c.id).where(*conditions)
+    nearest = (standings.c.due,) if asked.due else ()
+    order = (*nearest, sa.case((_URGENT, 0), else_=1), judged, analyses.c.confidence, submissions.c.id)
+    everything = sa.select(submissions.c.id).select_from(_JOINED).where(lifecycle.store.mine(submissions), *conditions)
     with lifecycle.store.reading() as connection:
-        total = connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one()
-        query = query.order_by(*((standings.c.due,) if asked.due else ()), *order).limit(limit)
-        return list(connection.execute(query).scalars()), int(total)
+        numbers = connection.execute(everything.order_by(*order)).scalars().all()
+    return list(numbers[:limit]), len(numbers)
 
 
 def tally(lifecycle: Lifecycle) -> dict[str, int]:
     """State → how many submissions stand in it, with those due soon (临期) and overdue (超期); raises CalendarEnds."""
+    mine = lifecycle.store.mine(submissions)
+    by_state = sa.select(STATE, sa.func.count()).select_from(_JOINED).where(mine).group_by(STATE)
     with lifecycle.store.reading() as connection:
-        query = _from(lifecycle, STATE, sa.func.count()).group_by(STATE)
-        found = {state: int(n) for state, n in connection.execute(query)}
-        for name, due in (("临期", "soon"), ("超期", "over")):
-            running = _from(lifecycle, sa.func.count()).where(*lifecycle.conditions(due=due))  # type: ignore[arg-type]
-            found[name] = int(connection.execute(running).scalar_one())
-    return found
-
-
-def _from(lifecycle: Lifecycle, *columns: sa.ColumnElement[object]) -> sa.Select[tuple[object, ...]]:
-    """A query over this office's submissions with their analyses and standings."""
-    joined = submissions.outerjoin(analyses, _ANALYSED).outerjoin(standings, of_submission())
-    return sa.select(*columns).select_from(joined).where(lifecycle.store.mine(submissions))
+        found = {str(state): int(n) for state, n in connection.execute(by_state)}
+    dues: tuple[tuple[str, Due], ...] = (("临期", "soon"), ("超期", "over"))
+    return found | {name: doubtful_first(lifecycle, Asked(due=due), 0)[1] for name, due in dues}

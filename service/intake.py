@@ -1,6 +1,6 @@
-"""Files of submissions → rows → ``Submission``: CSV (UTF-8, BOM, GB18030), XLSX and JSON Lines.
+"""Files of submissions → ``Reading``: which column is which, what can be stored, and what cannot with the reason.
 
-A bad row becomes a ``Rejected`` with its number, field and reason; the good rows go on.
+``read`` tells a file by its content: CSV, XLSX and JSON Lines (``sheets``), DOCX (``docx``), text (``documents``).
 """
 
 from __future__ import annotations
@@ -8,128 +8,113 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, fields
-from datetime import datetime, timedelta, timezone
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from openpyxl import load_workbook
-from openpyxl.utils.datetime import from_excel
-
-from nlp.errors import InputError, MinshengError
+from nlp.errors import InputError
 from nlp.normalise import validate
-from service.store import Submission, Submitter
+from service.archives import MAX_FILE_BYTES, IntakeError, kind_of
+from service.columns import FIELDS, guess_columns
+from service.dates import parse_date
+from service.documents import ITEM_COLUMNS, Split, read_text
+from service.docx import read_docx
+from service.sheets import (
+    REASON_COLUMN,
+    ROW_COLUMN,
+    SURPLUS_COLUMN,
+    Row,
+    Sheet,
+    Unreadable,
+    read_csv,
+    read_jsonl,
+    read_xlsx,
+)
+from service.store import Outcome, Store, Submission, Submitter
 
-CHINA = timezone(timedelta(hours=8))
-_FORMATS = (
-    "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d",
-    "%Y年%m月%d日 %H:%M:%S", "%Y年%m月%d日 %H:%M", "%Y年%m月%d日%H时%M分", "%Y年%m月%d日", "%Y.%m.%d", "%Y%m%d",
-)  # fmt: skip
-# Headers that offices and boards use, for columns that are not mapped by hand.
-_HEADERS: dict[str, tuple[str, ...]] = {
-    "text": (
-        "text",
-        "正文",
-        "内容",
-        "留言详情",
-        "诉求内容",
-        "来电内容",
-        "工单内容",
-        "反映内容",
-        "信息内容",
-        "提案内容",
-    ),
-    "title": ("title", "标题", "主题", "留言主题", "工单标题", "信息标题", "提案标题", "案由"),
-    "received_at": ("received_at", "收到日期", "留言时间", "来电时间", "受理时间", "登记时间", "日期", "时间"),
-    "external_id": ("external_id", "id", "编号", "留言编号", "工单编号", "提案编号", "序号"),
-    "source": ("source", "来源"),
-    "district": ("district", "区（市、县）", "区县", "所属区县", "区域"),
-    "address": ("address", "地址", "事发地址"),
-    "name": ("name", "反映人", "反映人/单位", "姓名", "留言用户", "来电人"),
-    "phone": ("phone", "联系电话", "电话", "手机"),
-    "party": ("party", "党派"),
-    "sector": ("sector", "界别"),
-    "kind": ("kind", "反映人类型"),
-}
-FIELDS = tuple(_HEADERS)
-# Excel serial dates of 1990 to 2099: a bare year or a running number is no date.
-_SERIALS = (32874, 73051)
 _LIMITS = {"source": 100, "external_id": 200, "district": 100, "name": 200, "phone": 100, "party": 100, "sector": 100,
            "kind": 100, "address": 1000}  # fmt: skip
-
-
-class IntakeError(MinshengError):
-    """The file as a whole cannot be read; the message names it, what was expected and what was found."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a file: its number as the user counts (the header is row 1), and its cells by column name."""
-
-    number: int
-    cells: Mapping[str, Any]
-    problem: str | None = None
+# Rows, items and repeats that a report shows.
+_SHOWN_ROWS, _SHOWN_ITEMS, _SHOWN_REPEATS = 5, 200, 20
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True)
 class Rejected:
     """A row that cannot be stored, and why."""
 
-    row: int
+    row: Row
     field: str
     detail: str
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Rows of a CSV, XLSX or JSON Lines file (told by its ending); raises IntakeError."""
-    readers = {".csv": _read_csv, ".tsv": _read_csv, ".xlsx": _read_xlsx, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl}
-    if path.suffix.lower() in {".xls", ".et", ".doc", ".wps"}:
-        raise IntakeError(f"{path}：不支持 {path.suffix} 格式，请另存为 .xlsx 或 .csv")
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise IntakeError(f"{path}：无法识别的文件类型 {path.suffix!r}，应为 {'、'.join(readers)}")
+@dataclass(frozen=True)
+class Reading:
+    """A file as understood. ``mapping``: field → column; ``good`` and ``bad``: its rows, in order."""
+
+    name: str
+    sheet: Sheet
+    mapping: Mapping[str, str]
+    good: tuple[tuple[Row, Submission], ...]
+    bad: tuple[Rejected, ...]
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file on this machine; raises IntakeError."""
     try:
-        content = path.read_bytes()
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise IntakeError(f"{path}：文件有 {size} 字节，最多 {MAX_FILE_BYTES} 字节，请分成几个文件")
+        return path.read_bytes()
     except OSError as error:
         raise IntakeError(f"{path}：文件无法读取：{error.strerror}") from error
-    return reader(path, content)
 
 
-def decode(path: Path, content: bytes) -> str:
-    """Text of a file in UTF-8 (with or without BOM) or GB18030; raises IntakeError."""
-    for encoding in ("utf-8-sig", "gb18030"):
+def read(name: str, content: bytes, wanted: Collection[str] = (), split: Split = "auto") -> Sheet:
+    """The rows of a file, told by its content; ``wanted``: columns by which to find the header. Raises IntakeError."""
+    kind = kind_of(name, content)
+    if kind in {"csv", "tsv"}:
+        sheet = read_csv(name, content, "\t" if kind == "tsv" else ",", wanted)
+    elif kind == "xlsx":
+        sheet = read_xlsx(name, content, wanted)
+    elif kind == "jsonl":
+        sheet = read_jsonl(name, content)
+    else:
+        sheet = read_docx(name, content, split) if kind == "docx" else read_text(name, content, split)
+    return _corrected(sheet) if {ROW_COLUMN, REASON_COLUMN} <= set(sheet.columns) else sheet
+
+
+def _corrected(sheet: Sheet) -> Sheet:
+    """A file of rejected rows that came back: each row has its old number again, and is itself again."""
+    own = (ROW_COLUMN, REASON_COLUMN, SURPLUS_COLUMN)
+    rows = []
+    for row in sheet.rows:
+        number = str(row.cells.get(ROW_COLUMN) or "").removesuffix(".0")
+        cells = {column: _unguarded(cell) for column, cell in row.cells.items() if column not in own}
+        rows.append(replace(row, number=int(number) if number.isdecimal() else row.number, cells=cells))
+    columns = tuple(column for column in sheet.columns if column not in own)
+    return replace(sheet, columns=columns, rows=tuple(rows), notes=(*sheet.notes, "这是改正后的退件表，行号沿用原文件"))
+
+
+def understand(
+    name: str, content: bytes, given: Mapping[str, str], source: str | None, split: Split, max_chars: int
+) -> Reading:
+    """Read a file and judge each row; ``given``: columns named by hand. Raises IntakeError or InputError (source)."""
+    validate(source, "source", _LIMITS["source"], required=False)
+    sheet = read(name, content, tuple(given.values()), split)
+    if sheet.kind == "text":
+        mapping = {field: column for field, column in ITEM_COLUMNS.items() if column in sheet.columns}
+    else:
+        mapping = guess_columns(sheet.columns, given) if sheet.columns else {}
+    good, bad = [], []
+    for row in sheet.rows:
         try:
-            return content.decode(encoding)
-        except UnicodeDecodeError as error:
-            failure = error
-    raise IntakeError(f"{path}：编码应为 UTF-8 或 GB18030，第 {failure.start + 1} 个字节起无法解码")
-
-
-def guess_columns(columns: list[str], given: Mapping[str, str]) -> dict[str, str]:
-    """Field → column: what was given, and for the other fields a column whose header says so.
-
-    Raises IntakeError for an unknown field or column, and where no column holds the text.
-    """
-    for name, column in given.items():
-        if name not in FIELDS:
-            raise IntakeError(f"--map 中的字段 {name!r} 不存在，应为 {'、'.join(FIELDS)} 之一")
-        if column not in columns:
-            raise IntakeError(f"--map 中的列 {column!r} 不在文件中，文件的列为：{'、'.join(columns)}")
-    mapping = dict(given)
-    for name, headers in _HEADERS.items():
-        free = [c for c in columns if c not in mapping.values()]
-        match = next((c for header in headers for c in free if c.strip().lower() == header), None)
-        if name not in mapping and match is not None:
-            mapping[name] = match
-    if "text" not in mapping:
-        # A file without a header shows its first row here: say little of it, it may be personal.
-        shown = "、".join(c[:12] for c in columns[:20])
-        raise IntakeError(f"找不到正文所在的列，请用 --map text=列名 指定；文件的列为：{shown}")
-    return mapping
+            good.append((row, to_submission(row, mapping, source, max_chars)))
+        except InputError as error:
+            bad.append(Rejected(row, error.field, error.detail))
+    return Reading(name, sheet, mapping, tuple(good), tuple(bad))
 
 
 def to_submission(row: Row, mapping: Mapping[str, str], source: str | None, max_chars: int) -> Submission:
@@ -139,7 +124,10 @@ def to_submission(row: Row, mapping: Mapping[str, str], source: str | None, max_
     """
     if row.problem:
         raise InputError("invalid_value", "row", row.problem)
-    values = {name: row.cells.get(column) for name, column in mapping.items()}
+    values = {name: row.cells.get(column) for name, column in mapping.items() if name in FIELDS}
+    for name, value in values.items():
+        if isinstance(value, Unreadable):
+            raise InputError("invalid_value", name, value.reason)
     text = validate(_text(values.get("text")), "text", max_chars)
     title = validate(_text(values.get("title")), "title", max_chars, required=False)
     short = {name: _short(name, values.get(name)) for name in _LIMITS}
@@ -157,45 +145,6 @@ def to_submission(row: Row, mapping: Mapping[str, str], source: str | None, max_
     )
 
 
-def parse_date(value: object) -> str | None:
-    """ISO 8601 with offset, from the forms an office has; times without a zone are China's. Raises InputError.
-
-    A bare number is an Excel serial date (1900 system).
-    """
-    if value is None or str(value).strip() == "":
-        return None
-    moment = value if isinstance(value, datetime) else _moment(str(value).strip())
-    if moment is None:
-        raise InputError(
-            "invalid_value",
-            "received_at",
-            f"日期无法识别：{str(value)[:40]!r}，应如 2019/11/10 18:59:24 或 2019年11月10日",
-        )
-    return (moment if moment.tzinfo else moment.replace(tzinfo=CHINA)).isoformat(timespec="seconds")
-
-
-def _moment(text: str) -> datetime | None:
-    if re.fullmatch(r"\d{8}\.0", text):
-        text = text[:8]
-    for layout in _FORMATS:
-        if layout == "%Y%m%d" and not re.fullmatch(r"\d{8}", text):
-            continue  # it would read 202412 as 2 January
-        try:
-            return datetime.strptime(text, layout)  # noqa: DTZ007  (the zone is added by the caller)
-        except ValueError:
-            continue
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        pass
-    try:
-        serial = float(text)
-    except ValueError:
-        return None
-    found = from_excel(serial) if _SERIALS[0] <= serial < _SERIALS[1] else None
-    return found if isinstance(found, datetime) else None
-
-
 def _text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
@@ -207,83 +156,77 @@ def _short(name: str, value: object) -> str | None:
     return validate(number.strip(), name, _LIMITS[name], required=False) or None
 
 
-def _read_csv(path: Path, content: bytes) -> list[Row]:
-    text = decode(path, content)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows: list[Row] = []
-    header: list[str] | None = None
-    number = 0
-    while True:
-        number += 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            break
-        except csv.Error as error:
-            rows.append(
-                Row(
-                    number,
-                    dict.fromkeys(header or [], ""),
-                    f"不是有效的 CSV 行（文件第 {reader.line_num} 行）：{error}",
-                )
-            )
-            continue
-        if header is None:
-            header = _header(path, cells)
-        elif any(cell.strip() for cell in cells):
-            while len(cells) > len(header) and not cells[-1].strip():
-                cells.pop()
-            problem = None if len(cells) == len(header) else f"应有 {len(header)} 列，实有 {len(cells)} 列"
-            rows.append(Row(number, dict(zip(header, cells, strict=False)), problem))
-    if header is None:
-        raise IntakeError(f"{path}：文件是空的，应有表头一行")
-    return rows
+def report(reading: Reading, store: Store) -> dict[str, Any]:
+    """What importing would do, and how the file was understood: for confirmation before anything is stored."""
+    outcomes, repeats = _foretold(reading, store)
+    dates = sorted(s.received_at for _, s in reading.good if s.received_at)
+    shown = _SHOWN_ITEMS if reading.sheet.kind == "text" else _SHOWN_ROWS
+    used = set(reading.mapping.values())
+    notes = list(reading.sheet.notes)
+    if "reply" in reading.mapping:
+        notes.append(f"列“{reading.mapping['reply']}”是答复，目前不导入")
+    return {
+        "file": reading.name,
+        "kind": reading.sheet.kind,
+        "read": len(reading.sheet.rows),
+        **{outcome: outcomes[outcome] for outcome in ("new", "revised", "unchanged")},
+        "rejected": len(reading.bad),
+        "columns": dict(reading.mapping),
+        "unmapped": [column for column in reading.sheet.columns if column not in used],
+        "received_from": dates[0] if dates else None,
+        "received_to": dates[-1] if dates else None,
+        "undated": sum(s.received_at is None for _, s in reading.good),
+        "repeats": repeats[:_SHOWN_REPEATS],
+        "repeated": len(repeats),
+        "notes": notes,
+        "first": [{"row": row.number, **asdict(submission)} for row, submission in reading.good[:shown]],
+        "rejects": [{"row": r.row.number, "field": r.field, "detail": r.detail} for r in reading.bad[:_SHOWN_ITEMS]],
+    }
 
 
-def _read_xlsx(path: Path, content: bytes) -> list[Row]:
-    try:
-        book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-    except Exception as error:  # the parsers of zip, XML and openpyxl raise a dozen kinds
-        raise IntakeError(f"{path}：不是有效的 XLSX 文件（{error}）；请用 Excel 另存为 .xlsx") from error
-    with closing(book):
-        sheet = book.worksheets[0]
-        sheet.reset_dimensions()  # some writers state a wrong size, and rows beyond it would be lost
-        try:
-            lines = list(sheet.iter_rows(values_only=True))
-        except Exception as error:  # the parser raises what it likes over a damaged sheet
-            raise IntakeError(f"{path}：工作表无法读取（{error}）；请用 Excel 另存为 .xlsx") from error
-    if not lines or not any(lines[0]):
-        raise IntakeError(f"{path}：第一张工作表是空的，应有表头一行")
-    header = _header(path, ["" if cell is None else str(cell) for cell in lines[0]])
-    return [
-        Row(number, dict(zip(header, cells, strict=False)))
-        for number, cells in enumerate(lines[1:], 2)
-        if any(cell is not None and str(cell).strip() for cell in cells)
-    ]
+def _foretold(reading: Reading, store: Store) -> tuple[Counter[Outcome], list[dict[str, Any]]]:
+    """What storing row by row would do, and the rows that repeat an earlier one of the file (number or content)."""
+    outcomes: Counter[Outcome] = Counter()
+    repeats = []
+    last: dict[tuple[str, str], tuple[int, str]] = {}
+    written: dict[tuple[str, str], int] = {}
+    for row, submission in reading.good:
+        identity, digest = (submission.source, submission.external_id), submission.sha256()
+        content = (submission.title, submission.text)
+        if identity in last:
+            repeats.append({"row": row.number, "earlier": last[identity][0], "same": "external_id"})
+            outcomes["unchanged" if last[identity][1] == digest else "revised"] += 1
+        else:
+            if content in written:
+                repeats.append({"row": row.number, "earlier": written[content], "same": "text"})
+            outcomes[store.outcome(submission)] += 1
+        last[identity] = (row.number, digest)
+        written.setdefault(content, row.number)
+    return outcomes, repeats
 
 
-def _read_jsonl(path: Path, content: bytes) -> list[Row]:
-    return list(json_rows(decode(path, content).split("\n")))
+def rejects_csv(columns: Sequence[str], rejected: Iterable[Rejected]) -> str:
+    """A file of the rejected rows with number and reason, to be corrected and imported again."""
+    bad = sorted(rejected, key=lambda r: r.row.number)
+    surplus = any(r.row.surplus for r in bad)
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream)
+    writer.writerow([*map(guarded, columns), *([SURPLUS_COLUMN] if surplus else []), ROW_COLUMN, REASON_COLUMN])
+    for one in bad:
+        cells = [guarded(_shown(one.row.cells.get(column))) for column in columns]
+        extra = [guarded(one.row.surplus)] if surplus else []
+        writer.writerow([*cells, *extra, one.row.number, guarded(f"{one.field}：{one.detail}")])
+    return stream.getvalue()
 
 
-def json_rows(lines: list[str]) -> Iterator[Row]:
-    """Rows of JSON Lines; a line that is no JSON object is a row with a problem."""
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield Row(number, {}, f"不是有效的 JSON：{error}")
-            continue
-        problem = None if isinstance(value, dict) else f"应为 JSON 对象，实为 {type(value).__name__}"
-        yield Row(number, value if isinstance(value, dict) else {}, problem)
+def _shown(cell: Any) -> Any:
+    return f"（{cell.reason}）" if isinstance(cell, Unreadable) else cell
 
 
-def _header(path: Path, cells: list[str]) -> list[str]:
-    names = [cell.strip() for cell in cells]
-    repeated = sorted({name for name in names if name and names.count(name) > 1})
-    if repeated:
-        raise IntakeError(f"{path}：表头有重复的列：{'、'.join(repeated)}")
-    return names
+def guarded(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _unguarded(value: Any) -> Any:
+    return value[1:] if isinstance(value, str) and value[:1] == "'" and value[1:].startswith(_FORMULA) else value

@@ -30,8 +30,9 @@ from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.themes import TASK as THEMES
 from nlp.training import analyse, extract, fit_linear, folds, prepare, save, train
 from service.engine import Analysed, Engine, load_models
-from service.intake import Row, read_rows
+from service.intake import read, read_bytes
 from service.settings import Settings
+from service.sheets import Row
 
 Report = Callable[[str, int, int], None]
 _BATCH = 32
@@ -129,7 +130,7 @@ def read_labelled(path: Path, text: str, label: str, title: str | None, max_char
     """Labelled texts of a file, JSON Lines or a table with these columns; raises DataError naming file and row."""
     if path.suffix == ".jsonl" and text == "text":
         return load_corpus([path], label)
-    rows = read_rows(path)
+    rows = read(str(path), read_bytes(path), [c for c in (text, label, title) if c]).rows
     columns = {column for row in rows for column in row.cells}
     for option, column in (("--text", text), ("--label", label), ("--title", title)):
         if column is not None and column not in columns:

@@ -24,8 +24,8 @@ from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
 from service import standings as kept
 from service.cases import CaseError, Conflict, NotFound, signed
+from service.dates import CHINA
 from service.fields import checked, unit_name
-from service.intake import CHINA
 from service.settings import Settings
 from service.standings import STATE
 from service.steps import RUNNING, STEPS, Event, Standing, possible

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import jinja2
 
 from service import render
+from service.dates import CHINA
 from service.duplicates import CaseView
-from service.intake import CHINA
 
 # What fits on one A4 page at the worst; what does not is counted, never left out in silence. Lengths in characters.
 _LEAD = 120

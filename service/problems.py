@@ -14,8 +14,10 @@ from starlette.responses import JSONResponse
 from nlp.errors import ArtefactError, DataError, InputError, MinshengError
 from nlp.pii import mask
 from service.access import AccessError, CrossSite, RoleTooLow, TooManyRequests, Unauthenticated
+from service.archives import ClassifiedFile, IntakeError
 from service.cases import CaseError, NotFound
 from service.engine import QueueFull
+from service.imports import JobError
 from service.lifecycle import MatchMissing, Stale, StepRefused
 from service.store import StoreError
 from service.workdays import CalendarEnds
@@ -36,6 +38,9 @@ TABLE: dict[type[MinshengError], tuple[str, int, str]] = {
     RoleTooLow: ("role-too-low", 403, "权限不足"),
     CrossSite: ("cross-site", 403, "拒绝访问"),
     TooManyRequests: ("too-many-requests", 429, "请求过于频繁"),
+    JobError: ("conflict", 409, "与已登记的情况冲突"),
+    ClassifiedFile: ("classified-file", 422, "文件带有密级标志"),
+    IntakeError: ("unreadable-file", 422, "文件无法读取"),
     QueueFull: ("busy", 429, "请求过多"),
     StoreError: ("store-unavailable", 503, "数据库不可用"),
     ArtefactError: ("model-unavailable", 503, "模型不可用"),

@@ -15,7 +15,7 @@ from nlp.errors import InputError
 from nlp.normalise import validate
 from nlp.retrieval import Keys, TermIndex, VectorIndex, fuse
 from nlp.taxonomy import Taxonomy
-from service.intake import parse_date
+from service.dates import parse_date
 from service.standings import of_submission
 from service.store import Store
 from service.tables import analyses, case_members, events, standings, submissions, terms

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -30,6 +30,8 @@ from service.steps import Event
 from service.tables import analyses, events, standings, submissions, terms, vectors
 
 Outcome = Literal["new", "revised", "unchanged"]
+# What else belongs to the transaction that stores a batch.
+Settle = Callable[[sa.Connection, "Sequence[tuple[int, Outcome]]"], None]
 # What came last from the source, whatever people have changed of it since: the same again is no news.
 _RECEIVED = sa.func.coalesce(submissions.c.received_sha256, submissions.c.content_sha256)
 
@@ -123,14 +125,22 @@ class Store:
             return self._known(connection, submission)
 
     def add(
-        self, batch: Sequence[tuple[Submission, Analysis | None]], encoder_id: str, actor: str
+        self,
+        batch: Sequence[tuple[Submission, Analysis | None]],
+        encoder_id: str,
+        actor: str,
+        settle: Settle | None = None,
     ) -> list[tuple[int, Outcome]]:
         """Store a batch in one transaction; (id, outcome) for each, in order.
 
-        Only an unchanged submission may come without its analysis.
+        Only an unchanged submission may come without its analysis. ``settle`` is called with the outcomes within the
+        transaction: what it raises undoes all of it.
         """
         with self.writing() as connection:
-            return [self._add(connection, submission, analysis, encoder_id, actor) for submission, analysis in batch]
+            done = [self._add(connection, submission, analysis, encoder_id, actor) for submission, analysis in batch]
+            if settle is not None:
+                settle(connection, done)
+            return done
 
     def count(self) -> int:
         """Number of stored submissions."""

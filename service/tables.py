@@ -144,6 +144,35 @@ audit = sa.Table(
     sa.Column("subject", sa.String(100), nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
 )
+# ``content``: the file, until the import has ended. ``position``: good rows done. ``refused``: those the analysis could
+# not take, JSON [[position, field, detail]]. ``owner`` runs it until ``lease_until``; ``attempts`` since the last step.
+imports = sa.Table(
+    "imports",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("source", sa.String(100)),
+    sa.Column("mapping", sa.Text, nullable=False),
+    sa.Column("split", sa.String(20), nullable=False),
+    sa.Column("actor", sa.String(100), nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("content", sa.LargeBinary),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("new", sa.Integer, nullable=False),
+    sa.Column("revised", sa.Integer, nullable=False),
+    sa.Column("unchanged", sa.Integer, nullable=False),
+    sa.Column("rejected", sa.Integer, nullable=False),
+    sa.Column("refused", sa.Text, nullable=False),
+    sa.Column("rejects", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("owner", sa.String(32)),
+    sa.Column("lease_until", sa.String(32)),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("finished_at", sa.String(32)),
+)
 # What people did with submissions, folded from the events (see ``service/steps.py``); always rebuildable from them.
 # ``standing``: all of it as JSON; the other columns are what lists are filtered by.
 standings = sa.Table(

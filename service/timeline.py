@@ -8,7 +8,7 @@ from typing import Any
 
 from nlp.pii import mask
 from nlp.taxonomy import Taxonomy
-from service.intake import CHINA
+from service.dates import CHINA
 from service.steps import STEPS, Event
 
 _ACTORS = {"machine": "机器", "import": "导入", "api": "接口"}

@@ -61,7 +61,10 @@ def test_import_keeps_good_rows_and_reports_bad_ones(run: Run, tmp_path: Path) -
     assert "第 4 行未导入：row：应有 4 列，实有 2 列" in err
     assert "第 5 行未导入：received_at：日期无法识别" in err
     with rejects.open(encoding="utf-8-sig", newline="") as stream:
-        assert [row[0] for row in csv.reader(stream)] == ["行号", "3", "4", "5"]
+        table = list(csv.reader(stream))
+    assert table[0] == ["编号", "标题", "日期", "内容", "原行号", "未导入原因"]
+    assert [row[-2] for row in table[1:]] == ["3", "4", "5"]
+    assert table[1][-1] == "text：内容为空"
     assert _lines(run("import", path, "--source", "board")[1])[0]["unchanged"] == 2
 
 
@@ -101,7 +104,7 @@ def test_similar_on_an_empty_store_says_so(run: Run) -> None:
     [
         (["classify", "none.jsonl"], "none.jsonl：文件无法读取"),
         (["import", "none.csv"], "none.csv：文件无法读取"),
-        (["import", "none.docx"], "无法识别的文件类型 '.docx'"),
+        (["import", "none.docx"], "none.docx：文件无法读取"),
         (["import", "none.csv", "--rejects", "/no/such/r.csv"], "目录 /no/such 不存在"),
         (["export", "--out", "/no/such/x.csv"], "目录 /no/such 不存在"),
         (["export", "--format", "xlsx"], "xlsx 不能写到标准输出"),
@@ -122,10 +125,10 @@ def test_what_cannot_run_exits_2_with_one_clear_line(run: Run, arguments: list[s
 def test_a_wrong_map_exits_2(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("a,b\n1,2\n", encoding="utf-8")
-    assert "--map 应为 字段=列名" in run("import", path, "--map", "text")[2]
+    assert "列对应（--map）应为 字段=列名" in run("import", path, "--map", "text")[2]
     code, _, err = run("import", path, "--map", "text=c")
     assert code == 2
-    assert "--map 中的列 'c' 不在文件中" in err
+    assert "列对应（--map）中的列 'c' 不在文件中" in err
 
 
 def test_a_damaged_database_exits_2(run: Run, tmp_path: Path) -> None:
