@@ -72,6 +72,18 @@ ROUTES: dict[str, Role | None] = {
     "POST /v1/imports/{number}/cancel": "operator",
     "DELETE /v1/imports/{number}": "operator",
     "GET /v1/export": "viewer",
+    "GET /topics": None,
+    "GET /v1/topics": "viewer",
+    "GET /v1/topics/candidates": "viewer",
+    "GET /v1/topics/{number}/history": "viewer",
+    "GET /v1/statistics": "viewer",
+    "POST /v1/topics/check": "viewer",
+    "POST /v1/topics/regroup": "operator",
+    "POST /v1/topics/{number}/rename": "operator",
+    "POST /v1/topics/{number}/merge": "operator",
+    "POST /v1/topics/{number}/pin": "operator",
+    "POST /v1/topics/{number}/dismiss": "operator",
+    "POST /v1/topics/{number}/restore": "operator",
     "GET /v1/audit": "admin",
 }
 

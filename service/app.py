@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -25,6 +25,7 @@ from service import (
     app_exchange,
     app_inbox,
     app_lifecycle,
+    app_topics,
     logs,
     problems,
     render,
@@ -50,6 +51,7 @@ from service.sheets import Row
 from service.steps import State
 from service.store import Store, Submission
 from service.timeline import names_of, timeline
+from service.topics import Topics
 
 # A self-check older than this says nothing about now.
 CHECK_MAX_AGE = 60
@@ -124,13 +126,14 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     app.state.imports, app.state.runner = imports, runner
     app.state.lifecycle = Lifecycle(store, load_rules(settings))
     app.state.agreement = Agreement(store)
+    app.state.topics = Topics(engine, store, app.state.lifecycle.standing)
     app.state.keys = Keys(store, clock)
     app.state.failures = Limiter(settings.login_rate_limit, "密钥不对", clock)
     problems.install(app)
     app.include_router(router)
     app.include_router(app_access.doors, responses=_ERRORS)
     app.include_router(app_inbox.doors)
-    for other in (app_access.router, app_cases.router, app_exchange.router, app_inbox.router):
+    for other in (app_access.router, app_cases.router, app_exchange.router, app_topics.router, app_inbox.router):
         app.include_router(other, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
     app.include_router(app_lifecycle.router, responses={**_ERRORS, **dict.fromkeys((404, 409, 412, 428), _PROBLEM)})
     app.include_router(system)
@@ -309,6 +312,12 @@ def get_submission(number: int, request: Request) -> JSONResponse:
 def taxonomy(request: Request) -> JSONResponse:
     """当前使用的分类体系。"""
     return JSONResponse(asdict(request.app.state.engine.models.taxonomy))
+
+
+@system.get("/topics", include_in_schema=False)
+def topics_page() -> FileResponse:
+    """The page for choosing topics."""
+    return FileResponse(PAGES / "topics.html")
 
 
 @system.get("/healthz", summary="存活检查")

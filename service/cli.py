@@ -32,6 +32,7 @@ from service.cli_models import (
     require_index,
     train_app,
 )
+from service.cli_topics import topics_app
 from service.intake import read_bytes
 from service.settings import Settings
 from service.sheets import decode, json_rows
@@ -45,6 +46,7 @@ app.add_typer(keys_app, name="keys")
 app.command("import")(cli_exchange.import_)
 app.command("export")(cli_exchange.export)
 cli_lifecycle.install(app)
+app.add_typer(topics_app, name="topics")
 
 _BATCH = 32
 _LOOPBACK_BINDS = {"127.0.0.1", "localhost", "::1"}

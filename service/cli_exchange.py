@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +13,7 @@ from nlp.errors import InputError, MinshengError
 from nlp.taxonomy import load_taxonomy
 from service import intake, render
 from service.cli_models import open_engine, open_store, print_json, progress_bar, read_settings, require_index
+from service.cli_topics import import_works
 from service.columns import read_mapping
 from service.documents import Split
 from service.exports import Format, table, write
@@ -20,6 +21,7 @@ from service.intake import Reading, Rejected
 from service.lifecycle import Lifecycle
 from service.search import read_filters
 from service.settings import Settings
+from service.sheets import Sheet
 from service.steps import State
 
 _BATCH = 32
@@ -36,20 +38,33 @@ def import_(
     rejects: Annotated[Path | None, typer.Option(help="把不能导入的行写入这个 CSV 文件，改正后可再导入")] = None,
     split: Annotated[Split, typer.Option(help="DOCX 与文字怎样分成几件")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="只报告会怎样，不登记")] = False,
+    as_: Annotated[
+        Literal["submissions", "research", "priorities"],
+        typer.Option("--as", help="submissions 材料，research 以往课题与提案，priorities 当年重点任务"),
+    ] = "submissions",
 ) -> None:
-    """导入材料：可重复执行，中断后重来即可，同一编号不会重复登记；坏行单独报告，好行照常导入。"""
+    """导入材料（或以往课题、重点任务）：可重复执行，中断后重来即可，同一编号不会重复登记；坏行单独报告，好行照常导入。"""
     writable(rejects)
     settings = read_settings()
     name, content = ("标准输入.txt", sys.stdin.buffer.read()) if file == "-" else (file, intake.read_bytes(Path(file)))
-    reading = intake.understand(name, content, read_mapping(map), source, split, settings.max_chars)
-    if dry_run:
-        with open_store(settings) as store:
-            print_json(intake.report(reading, store))
-        bad: Sequence[Rejected] = reading.bad
-    else:
-        counts, bad = _import(reading, settings)
+    given = read_mapping(map)
+    bad: Sequence[Rejected]
+    if as_ != "submissions":
+        if dry_run:
+            raise MinshengError("--dry-run 只用于材料")
+        sheet = intake.read(name, content, tuple(given.values()), split)
+        counts, bad = import_works(sheet, as_, given, settings)
         print_json(counts)
-    _report_rejected(reading, sorted(bad, key=lambda r: r.row.number), rejects)
+    else:
+        reading = intake.understand(name, content, given, source, split, settings.max_chars)
+        sheet, bad = reading.sheet, reading.bad
+        if dry_run:
+            with open_store(settings) as store:
+                print_json(intake.report(reading, store))
+        else:
+            counts, bad = _import(reading, settings)
+            print_json(counts)
+    _report_rejected(sheet, sorted(bad, key=lambda r: r.row.number), rejects)
     if bad:
         raise SomeFailed
 
@@ -78,11 +93,11 @@ def _import(reading: Reading, settings: Settings) -> tuple[dict[str, int], list[
     return counts | {"rejected": len(bad)}, bad
 
 
-def _report_rejected(reading: Reading, bad: Sequence[Rejected], target: Path | None) -> None:
+def _report_rejected(sheet: Sheet, bad: Sequence[Rejected], target: Path | None) -> None:
     for rejected in bad:
         typer.echo(f"第 {rejected.row.number} 行未导入：{rejected.field}：{rejected.detail}", err=True)
     if target is not None:
-        content = intake.rejects_csv(reading.sheet.columns, bad)
+        content = intake.rejects_csv(sheet.columns, bad)
         target.write_text(content, encoding="utf-8-sig", newline="")
 
 

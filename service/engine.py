@@ -283,5 +283,7 @@ def store_batch(
         return [item if isinstance(item, InputError) else next(done) for item in prepared]
 
     rows = [item for item in prepared if not isinstance(item, InputError)]
-    within = (lambda connection, done: settle(connection, answer_of(done))) if settle else None
-    return answer_of(store.add(rows, engine.models.encoder.encoder_id, actor, within))
+    encoder_id = engine.models.encoder.encoder_id
+    if settle is None:
+        return answer_of(store.add(rows, encoder_id, actor))
+    return answer_of(store.add(rows, encoder_id, actor, lambda connection, done: settle(connection, answer_of(done))))

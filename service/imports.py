@@ -145,15 +145,17 @@ class Imports:
         if not changed.rowcount:
             raise JobError(f"导入 {number} 还没有结束，请先取消")
 
+    def waiting(self) -> bool:
+        """Whether there is a job that nobody runs."""
+        with self.store.reading() as connection:
+            return connection.execute(self._free()).one_or_none() is not None
+
     def claim(self, owner: str) -> int | None:
         """Take the next job that nobody runs; its number, or None. One that was begun too often fails instead."""
-        moment = self._clock()
-        free = sa.or_(
-            imports.c.state == "queued", sa.and_(imports.c.state == "running", imports.c.lease_until < moment)
-        )
-        query = sa.select(imports.c.id, imports.c.attempts).where(self.store.mine(imports), free)
+        if not self.waiting():  # without the write lock: this is asked every few seconds
+            return None
         with self.store.writing() as connection:
-            row = connection.execute(query.order_by(imports.c.id).limit(1)).one_or_none()
+            row = connection.execute(self._free()).one_or_none()
             if row is None:
                 return None
             number, attempts = row
@@ -223,6 +225,11 @@ class Imports:
                 .values(state=state, owner=None, lease_until=None, **ended, **values)
             )
 
+    def _free(self) -> sa.Select[int, int]:
+        lapsed = sa.and_(imports.c.state == "running", imports.c.lease_until < self._clock())
+        free = self.store.mine(imports), sa.or_(imports.c.state == "queued", lapsed)
+        return sa.select(imports.c.id, imports.c.attempts).where(*free).order_by(imports.c.id).limit(1)
+
     def _lease(self) -> str:
         until = datetime.fromisoformat(self._clock()) + timedelta(seconds=LEASE_SECONDS)
         return until.isoformat(timespec="seconds")
@@ -249,11 +256,14 @@ class Runner:
         self.owner = uuid.uuid4().hex
         self._wake = threading.Event()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._loop, daemon=True, name="imports")
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin with what is there."""
-        self._wake.set()
+        """Begin with what is there; raises StoreError."""
+        if self.jobs.waiting():
+            self._wake.set()
+        self._stopped.clear()
+        self._thread = threading.Thread(target=self._loop, daemon=True, name="imports")
         self._thread.start()
 
     def wake(self) -> None:
@@ -264,7 +274,7 @@ class Runner:
         """Finish the portion at hand, give the job back and end the thread."""
         self._stopped.set()
         self._wake.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
 
     def _loop(self) -> None:

@@ -30,8 +30,9 @@ from service.steps import Event
 from service.tables import analyses, events, standings, submissions, terms, vectors
 
 Outcome = Literal["new", "revised", "unchanged"]
+Batch = Sequence[tuple["Submission", "Analysis | None"]]
 # What else belongs to the transaction that stores a batch.
-Settle = Callable[[sa.Connection, "Sequence[tuple[int, Outcome]]"], None]
+Settle = Callable[[sa.Connection, Sequence[tuple[int, Outcome]]], None]
 # What came last from the source, whatever people have changed of it since: the same again is no news.
 _RECEIVED = sa.func.coalesce(submissions.c.received_sha256, submissions.c.content_sha256)
 
@@ -125,21 +126,15 @@ class Store:
             return self._known(connection, submission)
 
     def add(
-        self,
-        batch: Sequence[tuple[Submission, Analysis | None]],
-        encoder_id: str,
-        actor: str,
-        settle: Settle | None = None,
+        self, batch: Batch, encoder_id: str, actor: str, settle: Settle = lambda connection, done: None
     ) -> list[tuple[int, Outcome]]:
         """Store a batch in one transaction; (id, outcome) for each, in order.
 
-        Only an unchanged submission may come without its analysis. ``settle`` is called with the outcomes within the
-        transaction: what it raises undoes all of it.
+        Only an unchanged submission may come without its analysis. What ``settle`` raises undoes the transaction.
         """
         with self.writing() as connection:
             done = [self._add(connection, submission, analysis, encoder_id, actor) for submission, analysis in batch]
-            if settle is not None:
-                settle(connection, done)
+            settle(connection, done)
             return done
 
     def count(self) -> int:
@@ -226,12 +221,7 @@ class Store:
             return int(connection.execute(sa.select(sa.func.max(events.c.id)).where(self.mine(events))).scalar() or 0)
 
     def _add(
-        self,
-        connection: sa.Connection,
-        submission: Submission,
-        analysis: Analysis | None,
-        encoder_id: str,
-        actor: str,
+        self, connection: sa.Connection, submission: Submission, analysis: Analysis | None, encoder_id: str, actor: str
     ) -> tuple[int, Outcome]:
         known = self._known(connection, submission)
         digest = submission.sha256()
@@ -243,12 +233,13 @@ class Store:
         if known is None:
             number = self.next_number(connection, submissions)
             connection.execute(submissions.insert().values(office_id=self.office_id, id=number, **row))
-            self.record(connection, number, "received", actor, {"source": submission.source})
+            self.record(connection, number, "received", actor, {"source": submission.source, **_filed(submission)})
         else:
             number = known.id
             mine = self.mine(submissions), submissions.c.id == number
             connection.execute(submissions.update().where(*mine).values(**row))
-            self.record(connection, number, "revised", actor, {"before": known.content_sha256, "after": digest})
+            detail = {"before": known.content_sha256, "after": digest, **_filed(submission)}
+            self.record(connection, number, "revised", actor, detail)
         self._analysed(connection, number, analysis, encoder_id)
         return number, "new" if known is None else "revised"
 
@@ -271,7 +262,13 @@ class Store:
                 result=json.dumps(analysis.result, ensure_ascii=False),
             )
         )
-        self.record(connection, number, "analysed", "machine", {"model": analysis.model, "encoder": encoder_id})
+        detail = {
+            "model": analysis.model,
+            "encoder": encoder_id,
+            "primary": analysis.primary,
+            "matter": analysis.matter,
+        }
+        self.record(connection, number, "analysed", "machine", detail)
 
     def _known(self, connection: sa.Connection, submission: Submission) -> Any:
         query = sa.select(submissions.c.id, _RECEIVED.label("content_sha256")).where(
@@ -393,6 +390,15 @@ def _upgrade(engine: sa.Engine) -> None:
     with engine.execution_options(minsheng_write=True).begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _filed(submission: Submission) -> dict[str, Any]:
+    """What statistics count a submission under: in its events, so that a filed figure comes out again."""
+    return {
+        "received_at": submission.received_at,
+        "district": submission.district,
+        "sector": submission.submitter.sector,
+    }
 
 
 def _row(submission: Submission) -> dict[str, Any]:

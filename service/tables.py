@@ -213,3 +213,65 @@ replies = sa.Table(
 sa.Index("ix_events_submission", events.c.office_id, events.c.submission_id, events.c.id)
 sa.Index("ix_standings_due", standings.c.office_id, standings.c.due)
 sa.Index("ix_replies_submission", replies.c.office_id, replies.c.submission_id)
+# ``name`` is the machine's, ``given_name`` a researcher's. ``state``: open, dismissed or merged (into ``merged_into``).
+topics = sa.Table(
+    "topics",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("level", sa.String(10), nullable=False),
+    sa.Column("parent_id", sa.Integer),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("given_name", sa.String(200)),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("merged_into", sa.Integer),
+    sa.Column("pinned", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+)
+# One row a submission that was looked at: in a concrete topic, in a broad one alone, or in none (零散).
+# ``content_sha256``: of what was looked at; a revised submission is looked at again.
+topic_members = sa.Table(
+    "topic_members",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("topic_id", sa.Integer),
+    sa.Column("broad_id", sa.Integer),
+    sa.Column("content_sha256", sa.String(64), nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+    sa.ForeignKeyConstraint(["office_id", "topic_id"], ["topics.office_id", "topics.id"]),
+    sa.ForeignKeyConstraint(["office_id", "broad_id"], ["topics.office_id", "topics.id"]),
+)
+# What people did to topics; append-only.
+topic_steps = sa.Table(
+    "topic_steps",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("topic_id", sa.Integer, nullable=False),
+    sa.Column("kind", sa.String(30), nullable=False),
+    sa.Column("actor", sa.String(100), nullable=False),
+    sa.Column("at", sa.String(32), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "topic_id"], ["topics.office_id", "topics.id"]),
+)
+# Past research and proposals (``kind`` research) and the tasks of a year (priority). ``digest``: of title and year.
+works = sa.Table(
+    "works",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("abstract", sa.Text, nullable=False),
+    sa.Column("year", sa.Integer),
+    sa.Column("status", sa.String(100)),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("content_sha256", sa.String(64), nullable=False),
+    sa.Column("encoder_id", sa.String(64), nullable=False),
+    sa.Column("vector", sa.LargeBinary, nullable=False),
+    sa.Column("words", sa.Text, nullable=False),
+    sa.Column("actor", sa.String(100), nullable=False),
+    sa.Column("imported_at", sa.String(32), nullable=False),
+    sa.UniqueConstraint("office_id", "kind", "digest"),
+)
