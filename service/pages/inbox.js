@@ -2,6 +2,8 @@
 // The list of the inbox: what waits, its filters, and the keys. Panel, steps and import stand in files of their own.
 
 const VIEWS = ["待审核", "留存", "已转办", "办理中", "已退回", "已办结", "临期", "超期", "全部"];
+// From here on a duplicate is called 疑似, below it 可能.
+const SURE = 0.75;
 const inbox = {
   view: "待审核", items: [], total: 0, selected: null, open: null,
   caller: null, units: [], categories: [], undo: [],
@@ -172,9 +174,10 @@ function badges(item) {
   if (item.case !== null) add(`并案 ${item.case}`, "case", item.lead === item.id ? "主件" : `主件 ${item.lead} 号`);
   else {
     const alike = duplicatesOf(item.id);
-    const own = alike.filter((one) => one.same_submitter).length;
-    if (alike.length > own) add(`疑似重复 ${alike.length - own}`, "duplicate");
-    if (own) add("疑似续报", "related", "同一反映人此前的同一件事");
+    const others = alike.filter((one) => !one.same_submitter);
+    const sure = others.some((one) => one.probability.duplicate >= SURE);
+    if (others.length) add(`${sure ? "疑似" : "可能"}重复 ${others.length}`, sure ? "duplicate" : "related");
+    if (alike.length > others.length) add("疑似续报", "related", "同一反映人此前的同一件事");
   }
   if (inbox.view === "全部" && item.standing.state !== "待审核") add(item.standing.state, "");
   return box;

@@ -35,11 +35,11 @@ function shut() {
 }
 
 function panelOf(found) {
-  return [top_(found), ...warnings(found), proposal(found), ...textOf(found), ...themesOf(found), nearBox(found), ...historyOf(found)];
+  return [barOf(found), ...warnings(found), proposal(found), ...textOf(found), ...themesOf(found), nearBox(found), ...historyOf(found)];
 }
 
-function top_(found) {
-  const top = element("div", undefined, "top");
+function barOf(found) {
+  const bar = element("div", undefined, "bar");
   const heading = element("div", undefined, "heading");
   const close = element("button", "×", "plain close");
   close.type = "button";
@@ -49,8 +49,8 @@ function top_(found) {
   const who = [found.submitter.name, found.submitter.sector].filter(Boolean).join("，");
   const facts = [found.standing.number, `${found.source} ${found.external_id}`, found.received_at ? found.received_at.slice(0, 10) : "日期不详",
     found.district, who, found.standing.state].filter(Boolean).join(" · ");
-  top.append(heading, element("div", facts, "small"), stepButtons(found));
-  return top;
+  bar.append(heading, element("div", facts, "small"), stepButtons(found));
+  return bar;
 }
 
 function warnings(found) {
