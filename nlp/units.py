@@ -118,6 +118,16 @@ class Units:
         return {name: unit for unit in sorted(self.units, key=lambda u: u.valid_from) for name in unit.names}
 
     @cached_property
+    def local(self) -> dict[str, Unit]:
+        """The governments and zone committees by district or, where they have none, by name."""
+        return {unit.district or unit.name: unit for unit in self.units if unit.level in ("district", "zone")}
+
+    @cached_property
+    def zone_names(self) -> dict[str, Unit]:
+        """Names of the zones that the gazetteer has no district for: only their own names tell them."""
+        return {name: unit for unit in self.units if unit.level == "zone" and not unit.district for name in unit.names}
+
+    @cached_property
     def _duties_by_matter(self) -> dict[str, tuple[Duty, ...]]:
         matters = dict.fromkeys(duty.matter for duty in self.duties)
         return {matter: tuple(duty for duty in self.duties if duty.matter == matter) for matter in matters}

@@ -142,7 +142,8 @@ def _judgements(store: Store) -> Iterator[Judgement]:
     with store.reading() as connection:
         rows = connection.execute(query).all()
     for _, group in groupby(rows, key=lambda row: row.submission_id):
-        found = _judged([(row.kind, row.at, json.loads(row.detail)) for row in group], rows[0].primary_theme)
+        own = list(group)
+        found = _judged([(row.kind, row.at, json.loads(row.detail)) for row in own], own[0].primary_theme)
         if found is not None:
             yield found
 

@@ -25,12 +25,14 @@ from service import (
     app_exchange,
     app_inbox,
     app_lifecycle,
+    app_routing,
     app_topics,
     logs,
     problems,
     render,
     schemas,
     schemas_lifecycle,
+    schemas_routing,
 )
 from service.access import Caller, Clock, Limiter, authorise, utc_now
 from service.agreement import Agreement, Report
@@ -45,6 +47,7 @@ from service.imports import Imports, Runner
 from service.intake import to_submission
 from service.keys import Keys
 from service.lifecycle import Due, Lifecycle, load_rules
+from service.routing import propose_stored, route_items
 from service.search import advice, read_filters
 from service.settings import PAGES, Settings
 from service.sheets import Row
@@ -133,8 +136,8 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     app.include_router(router)
     app.include_router(app_access.doors, responses=_ERRORS)
     app.include_router(app_inbox.doors)
-    for other in (app_access.router, app_cases.router, app_exchange.router, app_topics.router, app_inbox.router):
-        app.include_router(other, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
+    for other in (app_access, app_cases, app_exchange, app_inbox, app_routing, app_topics):
+        app.include_router(other.router, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
     app.include_router(app_lifecycle.router, responses={**_ERRORS, **dict.fromkeys((404, 409, 412, 428), _PROBLEM)})
     app.include_router(system)
     app.mount("/", StaticFiles(directory=PAGES, html=True), name="pages")
@@ -195,6 +198,14 @@ def classify(body: schemas.ClassifyRequest, request: Request) -> JSONResponse:
         else:
             metrics.items.labels(item["primary"], item["decision"]).inc()
     return JSONResponse({"items": items})
+
+
+@router.post("/route", response_model=schemas_routing.RouteResponse, tags=["转办"], summary="拟办")
+def route(body: schemas_routing.RouteRequest, request: Request) -> JSONResponse:
+    """每条材料拟由谁主办、协办，理由与职责依据；拿不准的交人工。只是建议，不登记。"""
+    _count_limit(request, body.items)
+    engine: Engine = request.app.state.engine
+    return JSONResponse({"items": engine.run(lambda: route_items(engine, body.items))})
 
 
 @router.post("/compare", response_model=schemas.CompareResponse, tags=["分析"], summary="比较两段材料")
@@ -284,9 +295,7 @@ def list_submissions(
     return JSONResponse({"items": items, "next": following})
 
 
-@router.get(
-    "/submissions/{number}", response_model=schemas_lifecycle.SubmissionDetail, tags=["材料"], summary="一条材料"
-)
+@router.get("/submissions/{number}", response_model=schemas_routing.RoutedDetail, tags=["材料"], summary="一条材料")
 def get_submission(number: int, request: Request) -> JSONResponse:
     """一条材料、它的分析结果和经过；个人信息已遮盖。"""
     store: Store = request.app.state.store
@@ -297,12 +306,13 @@ def get_submission(number: int, request: Request) -> JSONResponse:
     follows, followed_by = cases.links().get(number), cases.later([number])[number]
     relations = {"case": cases.case_of(number), "follows": follows, "followed_by": followed_by}
     lifecycle: Lifecycle = request.app.state.lifecycle
-    names = names_of(request.app.state.engine.models.taxonomy)
+    models = request.app.state.engine.models
     progress = {
+        "routing": render.proposal(propose_stored(models, store, found)),
         "standing": render.standing(lifecycle.standing([number])[number]),
         "analysis": render.analysis(found),
         "replies": [mask(reply) for reply in lifecycle.replies(number)],
-        "timeline": timeline(lifecycle.events(number), names),
+        "timeline": timeline(lifecycle.events(number), names_of(models.taxonomy)),
     }
     body = {**render.stored(found), **relations, **progress, "events": render.events(store.history(number))}
     return JSONResponse(body, headers=tag(lifecycle, number))

@@ -130,6 +130,14 @@ def compare(file: Annotated[str, typer.Argument(help="JSON Lines 文件，- 为�
     _answer_lines(file, "比较", compare_items, read_settings())
 
 
+@app.command()
+def route(file: Annotated[str, typer.Argument(help="JSON Lines 文件，- 为标准输入")]) -> None:
+    """拟办：每行一条 {"id","title"?,"text","district"?,"address"?}，逐行输出拟由谁主办、协办、理由与依据。"""
+    from service.routing import route_items  # noqa: PLC0415  (loads the models' libraries)
+
+    _answer_lines(file, "拟办", route_items, read_settings())
+
+
 def _answer_lines(
     file: str, what: str, work: Callable[[Any, list[Any]], list[dict[str, Any]]], settings: Settings
 ) -> None:

@@ -20,7 +20,7 @@ from nlp.screening import UrgencyScreen
 from nlp.similar import matching_sentences
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.training import Trained, analyse, extract, train
-from service.engine import Models
+from service.engine import Models, load_router
 from service.settings import ROOT, Settings
 from service.store import Store
 
@@ -123,7 +123,8 @@ def tiny(tiny_items: list[Labelled], analyser: Analyser, taxonomy: Taxonomy) -> 
 @pytest.fixture(scope="session")
 def models(tiny: Trained, analyser: Analyser, taxonomy: Taxonomy) -> Models:
     urgency = UrgencyScreen(ROOT / "corpora" / "screening" / "urgent.tsv")
-    return Models(analyser, CharacterEncoder(), tiny.model, taxonomy, urgency, CharacterGrader())
+    router = load_router(Settings(), taxonomy, CharacterEncoder.encoder_id)
+    return Models(analyser, CharacterEncoder(), tiny.model, taxonomy, urgency, CharacterGrader(), router)
 
 
 @pytest.fixture

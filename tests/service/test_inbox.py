@@ -97,7 +97,7 @@ def test_a_detail_tells_what_the_machine_said_and_why(office: TestClient) -> Non
         assert body[one["field"]][one["start"] : one["end"]] == one["text"]
     urgent = office.get("/v1/submissions/3").json()
     span = urgent["analysis"]["urgent"]
-    assert urgent["text"][span["start"] : span["end"]] == span["text"]
+    assert urgent[span["field"]][span["start"] : span["end"]] == span["text"]
 
 
 def test_what_is_near_a_stored_one_without_itself(office: TestClient) -> None:
