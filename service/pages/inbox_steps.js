@@ -132,7 +132,12 @@ function chips(form, name, texts) {
   box.replaceChildren(...texts.map((text) => {
     const chip = element("button", text);
     chip.type = "button";
-    chip.addEventListener("click", () => { form.elements[name].value = text; form.elements[name].focus(); });
+    chip.addEventListener("click", () => {
+      const field = form.elements[name];
+      field.value = text;
+      field.dispatchEvent(new Event("input"));
+      field.focus();
+    });
     return chip;
   }));
 }
@@ -154,7 +159,15 @@ async function confirmIt(signed) {
     all.support.value = found.standing.lead_unit ? found.standing.support_units.join("、") : routing ? routing.support.map((u) => u.name).join("、") : "";
     options(all.category, inbox.categories.map((c) => [c, c]), "不填");
     all.category.value = found.standing.category || categoryOf(found);
-    all.reason.value = Array.from(routing && routing.lead ? routing.reason : "").slice(0, 500).join("");
+    const why = Array.from(routing && routing.lead ? routing.reason : "").slice(0, 500).join("");
+    all.reason.value = why;
+    // The machine's reason is for the machine's unit: another one needs the clerk's own.
+    all.unit.oninput = () => {
+      const own = all.unit.value.trim();
+      if (own !== proposed && all.reason.value === why) all.reason.value = "";
+      if (own === proposed && !all.reason.value) all.reason.value = why;
+      all.support.value = all.support.value.split("、").filter((name) => name !== own).join("、");
+    };
     chips(form, "unit", routing ? routing.alternatives.map((one) => one.name).filter((name) => name !== proposed) : []);
     form.querySelector(".override").hidden = !found.standing.returned_by.length;
     form.querySelector(".members").hidden = !leads;
