@@ -3,8 +3,8 @@
 Both are read from the events and analyses that are there; nothing is stored.
 
 A submission counts once, in the month (in China) in which a person first acted on it: routed, split, kept, answered, or
-decided its theme. Its theme was kept unless people decided another. Its unit was kept where it was routed, no unit was
-corrected, and it never went to a second one.
+decided its theme. Its theme was kept unless people decided another. Its unit was kept where the one that has it last is
+what the machine proposed when it was first routed; where it proposed none, nothing is said of the unit.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What people made of one submission; ``unit_kept`` None where it went to no unit."""
+    """What people made of one submission; ``unit_kept`` None where no unit was proposed, or none has it."""
 
     month: str
     theme: str
@@ -156,10 +156,10 @@ def _judged(steps: Sequence[tuple[str, str, Mapping[str, Any]]], machine: str) -
         return None
     # What the machine said then stands in the first correction; it may have changed its mind since.
     said = themes[0]["before"]["theme"] if themes else machine
-    units = {detail["unit"] for kind, _, detail in steps if kind == "routed"}
-    changed = len(units) > 1 or any(kind == "corrected" and "unit" in detail for kind, _, detail in steps)
     kept = not themes or themes[-1]["theme"] == said
-    return Judgement(_month(acted[0]), said, kept, not changed if units else None)
+    routed = [detail for kind, _, detail in steps if kind == "routed"]
+    proposed = routed[0].get("proposed") if routed else None
+    return Judgement(_month(acted[0]), said, kept, routed[-1]["unit"] == proposed if proposed else None)
 
 
 def _reviews(store: Store) -> dict[str, tuple[int, int]]:

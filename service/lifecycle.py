@@ -133,11 +133,13 @@ class Lifecycle:
         given: Mapping[str, Any] | None = None,
         *,
         members: bool = False,
+        proposed: str | None = None,
         expected: frozenset[int] | None = None,
     ) -> tuple[int, ...]:
         """Take a step; ``members``: on the whole case that this submission leads. Numbers it was taken on.
 
-        Whoever has no running number yet gets it first. ``expected``: the versions the caller may have seen.
+        Whoever has no running number yet gets it first. ``proposed``: the unit that the machine proposed for this
+        submission, kept with the step. ``expected``: the versions the caller may have seen.
         Raises InputError, NotFound, StepRefused, Stale, Conflict or CalendarEnds.
         """
         actor, reason = signed(actor, reason)
@@ -150,7 +152,8 @@ class Lifecycle:
             self._must_match(connection, number, expected)
             numbers = self._with_members(connection, number) if members else (number,)
             for one in numbers:
-                self._take(connection, one, kind, actor, reason, detail)
+                told = {"proposed": proposed} if proposed and one == number else {}
+                self._take(connection, one, kind, actor, reason, {**detail, **told})
         return numbers
 
     def correct(

@@ -17,13 +17,21 @@ async function openItem(id) {
     $("panel").hidden = false;
     document.querySelector(".desk").classList.add("open");
     select(id);
-    const near = await nearOf(id);
-    if (turn !== opening) return;
-    showNear(near);
-    const item = inbox.items.find((one) => one.id === id);
-    if (item) refreshRow(item);
+    lookAround(id, turn);
   } catch (error) {
     if (turn === opening) fail(error);
+  }
+}
+
+// What is near takes the model a moment: nobody has to wait for it.
+async function lookAround(id, turn) {
+  try {
+    const near = await nearOf(id);
+    const item = inbox.items.find((one) => one.id === id);
+    if (item) refreshRow(item);
+    if (turn === opening) showNear(near);
+  } catch (error) {
+    if (turn === opening) $("near").textContent = `未能查找：${error.message}`;
   }
 }
 

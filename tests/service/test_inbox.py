@@ -126,9 +126,10 @@ def rows(office: TestClient) -> dict[tuple[str | None, str | None], dict[str, An
 
 def test_agreement_counts_what_people_kept_and_changed(office: TestClient) -> None:
     assert office.get("/v1/agreement").json()["agreement"] == []
-    act(office, "routed", 1, unit="市住建局")  # theme and unit kept
+    proposed = [office.get(f"/v1/submissions/{n}").json()["routing"]["lead"] for n in (1, 5)]
+    act(office, "routed", 1, unit=proposed[0]["name"])  # theme and unit kept
     correct(office, 4, theme="livelihood")  # theme changed
-    correct(office, 5, theme="urban", unit="市教育局")  # looked at and kept; unit changed before it goes
+    correct(office, 5, theme="urban", unit="市教育局")  # looked at and kept; unit changed
     act(office, "routed", 5, unit="市教育局")
     act(office, "returned", 3)  # says nothing of the theme
     found = rows(office)
@@ -144,12 +145,13 @@ def test_agreement_counts_what_people_kept_and_changed(office: TestClient) -> No
 def test_agreement_goes_by_what_the_machine_said_then_and_people_last(office: TestClient) -> None:
     correct(office, 1, theme="livelihood")
     correct(office, 1, theme="urban")  # back to what the machine had said
-    act(office, "routed", 2, unit="市住建局")
-    act(office, "routed", 2, unit="市教育局")  # a second unit
+    act(office, "routed", 4, unit=office.get("/v1/submissions/4").json()["routing"]["lead"]["name"])
+    act(office, "routed", 4, unit="市教育局")  # a second unit
+    assert office.get("/v1/submissions/3").json()["routing"]["lead"] is None
+    act(office, "routed", 3, unit="市教育局")  # nothing was proposed
     found = rows(office)
-    assert found[None, "urban"]["themes"]["confirmed"] == 1
+    assert found[None, "urban"]["themes"]["corrected"] == 0
     assert found[None, None]["units"] == {"confirmed": 0, "corrected": 1, "share": 0.0, "low": 0.0, "high": 0.7935}
-    assert found[None, "urban"]["units"]["share"] is None
 
 
 def test_the_report_is_made_again_only_when_something_happened(office: TestClient, store: Store) -> None:
