@@ -49,7 +49,7 @@ def validate(value: object, field: str, max_chars: int = MAX_CHARS, *, required:
         if character == "\0" or "\ud800" <= character <= "\udfff":
             kind = "空字符 U+0000" if character == "\0" else f"不成对的代理码 U+{ord(character):04X}"
             raise InputError("invalid_character", field, f"第 {index + 1} 个字符是{kind}，不是有效文字")
-    if required and not value.strip():
+    if required and all(c.isspace() or unicodedata.category(c) in _UNSEEN for c in value):
         raise InputError("empty", field, "内容为空")
     return value
 
@@ -70,7 +70,7 @@ def normalise(text: str) -> Normalised:
 def _fold(cluster: str) -> str:
     if cluster == "\r\n" or cluster in "\r\u2028\u2029\x0b\x0c\x85":
         return "\n"
-    if len(cluster) == 1 and unicodedata.category(cluster) in {"Cf", "Cc"} and cluster not in "\n\t":
+    if len(cluster) == 1 and unicodedata.category(cluster) in _UNSEEN and cluster not in "\n\t":
         return ""
     if len(cluster) > 1 and cluster[0].isalnum():  # a joiner or selector after a letter or digit only hides it
         cluster = cluster[0] + "".join(c for c in cluster[1:] if c not in _JOINERS)
@@ -79,6 +79,8 @@ def _fold(cluster: str) -> str:
     )
 
 
+# Categories of characters that show nothing: a text of nothing else is empty.
+_UNSEEN = frozenset({"Cf", "Cc"})
 _JOINERS = frozenset("\u200c\u200d\ufe0e\ufe0f")
 # Category So, but digits or words to a reader: ㈠ ㊀ 🄀 and their kin would glue to the digits before them.
 _ENCLOSED = frozenset(chr(c) for block in (range(0x2460, 0x2500), range(0x3200, 0x3250), range(0x3280, 0x32C0),

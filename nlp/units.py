@@ -142,14 +142,14 @@ class Units:
             if cues
         }
 
-    def find(self, name: str) -> Unit:
+    def find(self, name: str, field: str = "unit") -> Unit:
         """The unit with this id, name or alias; raises InputError with the nearest names."""
         wanted = name.strip()
         unit = self.unit_by_id.get(wanted) or self._unit_by_name.get(wanted)
         if unit is None:
             near = difflib.get_close_matches(wanted, self._unit_by_name, n=3)
             hint = f"，相近的有：{'、'.join(near)}" if near else ""
-            raise InputError("invalid_value", "unit", f"单位表中没有“{wanted}”{hint}")
+            raise InputError("invalid_value", field, f"单位表中没有“{wanted}”{hint}")
         return unit
 
     def at(self, day: date) -> Units:

@@ -169,7 +169,7 @@ def _reviews(store: Store) -> dict[str, tuple[int, int]]:
     query = sa.select(moment, analyses.c.decision).join_from(submissions, analyses, same)
     found: dict[str, tuple[int, int]] = {}
     with store.reading() as connection:
-        for at, decision in connection.execute(query.where(store.mine(submissions))):
+        for at, decision in connection.execute(query.where(store.present())):
             n, review = found.get(_month(at), (0, 0))
             found[_month(at)] = n + 1, review + (decision == "review")
     return found

@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
+from nlp.normalise import validate
 from nlp.pii import mask
 from service import (
     app_access,
@@ -25,29 +26,34 @@ from service import (
     app_exchange,
     app_inbox,
     app_lifecycle,
+    app_results,
     app_routing,
     app_topics,
     logs,
     problems,
     render,
+    render_inbox,
     schemas,
     schemas_lifecycle,
     schemas_routing,
 )
-from service.access import Caller, Clock, Limiter, authorise, utc_now
+from service.access import Caller, Clock, Limiter, acting, authorise, utc_now
 from service.agreement import Agreement, Report
 from service.app_lifecycle import tag
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
 from service.columns import FIELDS
+from service.database import StoreError
 from service.duplicates import Duplicates, Received
 from service.engine import SELF_CHECK_SECONDS, Engine, Models
+from service.erasure import erase
 from service.guard import Guard
 from service.imports import Imports, Runner
 from service.intake import to_submission
 from service.keys import Keys
 from service.lifecycle import Due, Lifecycle, load_rules
 from service.routing import propose_stored, route_items
+from service.schemas_cases import Signed
 from service.search import advice, read_filters
 from service.settings import PAGES, Settings
 from service.sheets import Row
@@ -107,7 +113,8 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(engine.self_check)
         stop = threading.Event()
-        checker = threading.Thread(target=_check_regularly, args=(engine, stop), daemon=True, name="self-check")
+        arguments = (app.state.duplicates, stop)
+        checker = threading.Thread(target=_check_regularly, args=arguments, daemon=True, name="self-check")
         checker.start()
         runner.start()
         yield
@@ -127,7 +134,7 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     app.state.settings, app.state.engine, app.state.store, app.state.metrics = settings, engine, store, Metrics()
     app.state.duplicates = Duplicates(engine, store)
     app.state.imports, app.state.runner = imports, runner
-    app.state.lifecycle = Lifecycle(store, load_rules(settings))
+    app.state.lifecycle = Lifecycle(store, load_rules(settings), models.router.units)
     app.state.agreement = Agreement(store)
     app.state.topics = Topics(engine, store, app.state.lifecycle.standing)
     app.state.keys = Keys(store, clock)
@@ -136,7 +143,7 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     app.include_router(router)
     app.include_router(app_access.doors, responses=_ERRORS)
     app.include_router(app_inbox.doors)
-    for other in (app_access, app_cases, app_exchange, app_inbox, app_routing, app_topics):
+    for other in (app_access, app_cases, app_exchange, app_inbox, app_results, app_routing, app_topics):
         app.include_router(other.router, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
     app.include_router(app_lifecycle.router, responses={**_ERRORS, **dict.fromkeys((404, 409, 412, 428), _PROBLEM)})
     app.include_router(system)
@@ -152,9 +159,12 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     return app
 
 
-def _check_regularly(engine: Engine, stop: threading.Event) -> None:
+def _check_regularly(duplicates: Duplicates, stop: threading.Event) -> None:
+    """Signs of life; and what another process erased is forgotten here too, though nobody asks anything."""
     while not stop.wait(SELF_CHECK_SECONDS):
-        engine.self_check()
+        duplicates.engine.self_check()
+        with suppress(StoreError):  # /readyz says so
+            duplicates.engine.aside(duplicates.forget)
 
 
 async def _measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -287,6 +297,8 @@ def list_submissions(
 ) -> JSONResponse:
     """按编号升序列出已登记的材料；个人信息已遮盖。主题以人工判定的为准。"""
     lifecycle: Lifecycle = request.app.state.lifecycle
+    for field, value in (("theme", theme), ("source", source), ("unit", unit)):
+        validate(value, field, 100, required=False)
     where = lifecycle.conditions(state=state, unit=unit, due=due)
     found = lifecycle.store.page(after=after, limit=limit, theme=theme, source=source, where=where)
     following = found[-1].id if len(found) == limit else None
@@ -297,7 +309,7 @@ def list_submissions(
 
 @router.get("/submissions/{number}", response_model=schemas_routing.RoutedDetail, tags=["材料"], summary="一条材料")
 def get_submission(number: int, request: Request) -> JSONResponse:
-    """一条材料、它的分析结果和经过；个人信息已遮盖。"""
+    """一条材料、它的分析结果、历次修改前的内容和经过；个人信息已遮盖。已删除的只剩编号、来源与经过。"""
     store: Store = request.app.state.store
     found = store.get(number) if 0 < number < 2**31 else None
     if found is None:
@@ -308,14 +320,28 @@ def get_submission(number: int, request: Request) -> JSONResponse:
     lifecycle: Lifecycle = request.app.state.lifecycle
     models = request.app.state.engine.models
     progress = {
-        "routing": render.proposal(propose_stored(models, store, found)),
+        "routing": None if found.erased_at else render.proposal(propose_stored(models, store, found)),
         "standing": render.standing(lifecycle.standing([number])[number]),
-        "analysis": render.analysis(found),
+        "analysis": render_inbox.analysis(found),
         "replies": [mask(reply) for reply in lifecycle.replies(number)],
         "timeline": timeline(lifecycle.events(number), names_of(models.taxonomy)),
     }
-    body = {**render.stored(found), **relations, **progress, "events": render.events(store.history(number))}
+    body = render.detail(found, relations | progress, store.history(number), store.revisions(number))
     return JSONResponse(body, headers=tag(lifecycle, number))
+
+
+@router.delete(
+    "/submissions/{number}",
+    response_model=schemas.ErasedOut,
+    responses={404: _PROBLEM},
+    tags=["材料"],
+    summary="彻底删除一条材料",
+)
+def erase_submission(number: int, body: Signed, request: Request) -> JSONResponse:
+    """正文、标题、反映人、地址、分析、向量与历次修改都删除，不能恢复；编号、来源与经过保留。可重复请求，再清一次文件。"""
+    duplicates: Duplicates = request.app.state.duplicates
+    [done] = erase(duplicates.store, [number], acting(request, body.actor), body.reason)
+    return JSONResponse(asdict(done))
 
 
 @router.get("/taxonomy", tags=["分类体系"], summary="主题、细类与边界规则")

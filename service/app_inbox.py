@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse
 
-from service import render, schemas_inbox
+from service import render_inbox, schemas_inbox
 from service.agreement import Agreement
 from service.duplicates import Duplicates
 from service.inbox import Asked, doubtful_first, tally
@@ -41,7 +41,8 @@ def inbox(
     found: Duplicates = request.app.state.duplicates
     numbers, total = doubtful_first(lifecycle, Asked(state, unit, due, theme, district, urgent), limit)
     standings, cases = lifecycle.standing(numbers), found.cases.memberships()
-    items = [render.waiting(item, standings[item.id], cases.get(item.id)) for item in lifecycle.store.get_many(numbers)]
+    stored = lifecycle.store.get_many(numbers)
+    items = [render_inbox.waiting(item, standings[item.id], cases.get(item.id)) for item in stored]
     categories = list(lifecycle.rules.limits)
     return JSONResponse({"items": items, "total": total, "counts": tally(lifecycle), "categories": categories})
 
@@ -57,7 +58,7 @@ def near(
     lifecycle: Lifecycle = request.app.state.lifecycle
     item, found = duplicates.engine.run(lambda: duplicates.near(number, limit))
     standings = lifecycle.standing([one.candidate.stored.id for one in found])
-    return JSONResponse({"items": [render.near(item, one, standings[one.candidate.stored.id]) for one in found]})
+    return JSONResponse({"items": [render_inbox.near(item, one, standings[one.candidate.stored.id]) for one in found]})
 
 
 @router.get("/agreement", response_model=schemas_inbox.AgreementOut, tags=["收件箱"], summary="人机一致与漂移")

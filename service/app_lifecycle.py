@@ -67,7 +67,7 @@ def _proposed(request: Request, number: int) -> str | None:
     """The unit that the machine proposes for a stored submission: what is decided is measured by it later."""
     store: Store = request.app.state.store
     found = store.get(number) if 0 < number < 2**31 else None
-    lead = propose_stored(request.app.state.engine.models, store, found).lead if found else None
+    lead = propose_stored(request.app.state.engine.models, store, found).lead if found and not found.erased_at else None
     return lead.name if lead else None
 
 

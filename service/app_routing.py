@@ -39,8 +39,8 @@ def get_notice(
     store: Store = request.app.state.store
     models = request.app.state.engine.models
     found = store.get(number) if 0 < number < 2**31 else None
-    if found is None:
-        raise NotFound("id", f"没有编号为 {number} 的材料")
+    if found is None or found.erased_at:
+        raise NotFound("id", f"没有编号为 {number} 的材料" + ("，已删除" if found else ""))
     content = notice.routing_notice(found, propose_stored(models, store, found), models.taxonomy, today(), format)
     if format == "text":
         return Response(content, media_type="text/plain")

@@ -47,6 +47,8 @@ def open_contact(store: Store, number: int, actor: str, reason: str) -> Stored:
     found = store.get(number) if 0 < number < 2**31 else None
     if found is None:
         raise NotFound("id", f"没有编号为 {number} 的材料")
+    if found.erased_at is not None:
+        raise NotFound("id", f"{number} 号材料已于 {found.erased_at} 删除")
     with store.writing() as connection:
         store.record(connection, number, "opened", actor, {"reason": reason})
         record(store, connection, actor, "opened", f"submission {number}", {"reason": reason})

@@ -74,12 +74,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Outline:
-    """A case and its counts: submissions, distinct submitters; follow-ups and withdrawn members are in neither."""
+    """A case, its submissions and distinct submitters: follow-ups, withdrawn ones are neither, erased ones no voice."""
 
     case: Case
     count: int
     voices: int
     follow_ups: tuple[int, ...]
+    erased: tuple[int, ...]
 
 
 def phone_of(submitter: Submitter) -> str | None:
@@ -189,11 +190,12 @@ class Cases:
         with self.store.reading() as connection:
             gone = withdrawn(connection, self.store.office_id)
         counted = [number for number in case.members if number not in gone]
-        voices = count_voices(item.submission.submitter for item in self.store.get_many(counted))
+        present = {item.id: item.submission.submitter for item in self.store.get_many(case.members)}
+        voices = count_voices(present[number] for number in counted if number in present)
         later = self.later(case.members)
-        return Outline(
-            case, len(counted), voices, tuple(sorted(number for numbers in later.values() for number in numbers))
-        )
+        follow_ups = tuple(sorted(number for numbers in later.values() for number in numbers))
+        erased = tuple(number for number in case.members if number not in present)
+        return Outline(case, len(counted), voices, follow_ups, erased)
 
     def page(self, *, after: int = 0, limit: int = 50, state: State | None = None) -> list[Case]:
         """Cases numbered above ``after``, ascending."""
@@ -226,14 +228,14 @@ class Cases:
             query = sa.select(events).where(
                 self.store.mine(events),
                 events.c.submission_id.in_((*case.members, *case.left)),
-                events.c.kind.in_(("merged", "unmerged")),
+                events.c.kind.in_(("merged", "unmerged", "erased")),
             )
             rows = connection.execute(query.order_by(events.c.id)).all()
         steps = [(row, json.loads(row.detail)) for row in rows]
         return [
             {"kind": row.kind, "submission_id": row.submission_id, "actor": row.actor, "at": row.at, "detail": detail}
             for row, detail in steps
-            if detail["case"] == number
+            if detail.get("case") == number
         ]
 
     def follow(self, number: int, earlier: int, actor: str, reason: str) -> None:
@@ -324,11 +326,13 @@ class Cases:
 
     def _must_exist(self, connection: sa.Connection, numbers: Sequence[int], field: str) -> None:
         possible = [number for number in numbers if 0 < number < 2**31]
-        query = sa.select(submissions.c.id).where(self.store.mine(submissions), submissions.c.id.in_(possible))
-        there = set(connection.execute(query).scalars())
+        query = sa.select(submissions.c.id, submissions.c.erased_at)
+        query = query.where(self.store.mine(submissions), submissions.c.id.in_(possible))
+        there = {row.id: row.erased_at for row in connection.execute(query)}
         for number in numbers:
-            if number not in there:
-                raise NotFound(field, f"没有编号为 {number} 的材料")
+            if number not in there or there[number] is not None:
+                erased = f"{number} 号材料已于 {there.get(number)} 删除"
+                raise NotFound(field, erased if number in there else f"没有编号为 {number} 的材料")
 
     def _must_be_free(self, connection: sa.Connection, numbers: Sequence[int]) -> None:
         self._must_exist(connection, numbers, "members")

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from nlp.errors import InputError, MinshengError
-from service import cli_exchange, cli_lifecycle, render
+from service import cli_exchange, cli_lifecycle, cli_results, render
 from service.cli_cases import cases_app
 from service.cli_exchange import SomeFailed
 from service.cli_keys import keys_app
@@ -32,6 +32,7 @@ from service.cli_models import (
     require_index,
     train_app,
 )
+from service.cli_store import store_app
 from service.cli_topics import topics_app
 from service.intake import read_bytes
 from service.settings import Settings
@@ -42,10 +43,12 @@ app.add_typer(train_app, name="train")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(models_app, name="models")
 app.add_typer(cases_app, name="cases")
+app.add_typer(store_app)
 app.add_typer(keys_app, name="keys")
 app.command("import")(cli_exchange.import_)
 app.command("export")(cli_exchange.export)
 cli_lifecycle.install(app)
+cli_results.install(app)
 app.add_typer(topics_app, name="topics")
 
 _BATCH = 32
@@ -200,7 +203,7 @@ def similar(
 
 @app.command()
 def reindex() -> None:
-    """为缺少向量（换编码器之后）或检索用词（旧版登记）的材料补算，并由经过重建办理状态。"""
+    """为缺少向量（换编码器之后）或检索用词（旧版登记）的材料补算，全部算好后一次切换；并由经过重建办理状态。"""
     from service.engine import lacking  # noqa: PLC0415  (loads the models' libraries)
     from service.engine import reindex as reindex_all  # noqa: PLC0415
     from service.lifecycle import Lifecycle  # noqa: PLC0415

@@ -73,7 +73,7 @@ def _import(reading: Reading, settings: Settings) -> tuple[dict[str, int], list[
     """Store what is good, a portion a transaction: what a killed run has stored is unchanged to the next."""
     from service.engine import store_batch  # noqa: PLC0415  (loads the models' libraries)
 
-    counts = {"read": len(reading.sheet.rows), "new": 0, "revised": 0, "unchanged": 0}
+    counts = {"read": len(reading.sheet.rows), "new": 0, "revised": 0, "unchanged": 0, "erased": 0}
     bad = list(reading.bad)
     for note in reading.sheet.notes:
         typer.echo(f"提示：{note}", err=True)
@@ -87,8 +87,10 @@ def _import(reading: Reading, settings: Settings) -> tuple[dict[str, int], list[
             for (row, _), outcome in zip(portion, outcomes, strict=True):
                 if isinstance(outcome, InputError):
                     bad.append(Rejected(row, outcome.field, outcome.detail))
-                else:
-                    counts[outcome[1]] += 1
+                    continue
+                counts[outcome[1]] += 1
+                if outcome[1] == "erased":
+                    typer.echo(f"第 {row.number} 行未导入：{outcome[0]} 号材料已删除，不再登记", err=True)
             progress.advance(task, len(batch))
     return counts | {"rejected": len(bad)}, bad
 

@@ -131,6 +131,11 @@ class Duplicates:
         # By the digests of two submissions (number, text and all): P(duplicate), None where not graded duplicate.
         self._grades: dict[tuple[str, str], float | None] = {}
 
+    def forget(self) -> None:
+        """Drop from memory what was erased. On the encoder's thread only."""
+        self.engine.index.follow(self.store)
+        self._profiles.forget()
+
     def receive(
         self, batch: Sequence[Submission], render: Callable[[Analysed], dict[str, Any]], actor: str
     ) -> list[Received | InputError]:
@@ -271,8 +276,10 @@ class Duplicates:
         """P(duplicate) of each pair, None where it is not graded so. On the encoder's thread only."""
         numbers = sorted({number for pair in pairs for number in pair})
         profiles = {stored.id: profile for stored, profile in self._profiles.get(numbers)}
-        p = self.engine.models.pairs.probabilities([(profiles[a], profiles[b]) for a, b in pairs])
-        return [float(row[0]) if row.argmax() == 0 else None for row in p]
+        there = [(a, b) for a, b in pairs if {a, b} <= profiles.keys()]  # the others were erased meanwhile
+        p = self.engine.models.pairs.probabilities([(profiles[a], profiles[b]) for a, b in there]) if there else ()
+        found = {pair: float(row[0]) for pair, row in zip(there, p, strict=True) if row.argmax() == 0}
+        return [found.get(pair) for pair in pairs]
 
     def _suggestions(self, groups: Sequence[Group], leads: dict[int, int]) -> Suggestions:
         """Groups as cases; what a submitter repeats in a group is a follow-up. ``leads``: lead → its open case."""
@@ -323,9 +330,19 @@ class _Profiles:
         self._store = store
         self._kept: OrderedDict[tuple[int, str, str], Profile] = OrderedDict()
         self._tokens = 0
+        self._stamp = 0
+
+    def forget(self) -> None:
+        """Drop the erased ones."""
+        stamp = self._store.stamp()
+        erased = set(self._store.erasures(self._stamp)) if stamp != self._stamp else set()
+        for key in [key for key in self._kept if key[0] in erased]:
+            self._tokens -= len(self._kept.pop(key).encoding.tokens)
+        self._stamp = stamp
 
     def get(self, numbers: Sequence[int]) -> list[tuple[Stored, Profile]]:
         """Those of the submissions that are stored, in order, as they are now."""
+        self.forget()
         stored = self._store.get_many(numbers)
         keys = [(s.id, s.submission.title, s.submission.text) for s in stored]  # a revised one is read again
         fresh = [key for key in keys if key not in self._kept]

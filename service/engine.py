@@ -24,9 +24,11 @@ from nlp.screening import UrgencyScreen
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.themes import ThemeModel, load_theme_model, search_terms
 from nlp.units import load_units
+from service.database import StoreError
+from service.reanalysis import prepare, switch
 from service.search import Filters, Index, matching, set_words, without_words
 from service.settings import Settings
-from service.store import Analysis, Outcome, Store, Stored, StoreError, Submission
+from service.store import Analysis, Outcome, Store, Stored, Submission
 
 T = TypeVar("T")
 _LOG = logging.getLogger("minsheng")
@@ -122,13 +124,14 @@ class Engine:
         finally:
             self._places.release()
 
-    def self_check(self) -> bool:
-        """Classify one sentence; False, with a line in the log, where the answer is not sound.
+    def aside(self, work: Callable[[], T]) -> T:
+        """Do ``work`` on the encoder's thread: it waits its turn behind the queue but takes no user's place in it."""
+        return self._worker.submit(work).result()
 
-        Waits its turn behind the queue but takes no user's place in it.
-        """
+    def self_check(self) -> bool:
+        """Classify one sentence; False, with a line in the log, where the answer is not sound."""
         try:
-            [answer] = self._worker.submit(self.analyse, [(None, _SELF_CHECK)]).result()
+            [answer] = self.aside(lambda: self.analyse([(None, _SELF_CHECK)]))
         except Exception:
             _LOG.exception("self-check failed")
             return False
@@ -238,18 +241,20 @@ def lacking(store: Store, encoder_id: str) -> tuple[list[int], list[int]]:
 def reindex(engine: Engine, store: Store, render: Callable[[Analysed], dict[str, Any]]) -> Iterator[int]:
     """Analyse again what lacks a vector of the current encoder, and add the words that are lacking.
 
-    Yields how many are done. On the encoder's thread.
+    The new analyses are prepared beside the old ones, which stay in use until all are there; then they take their
+    place in one transaction. What an interrupted run prepared is not done again. Yields how many are done. On the
+    encoder's thread.
     """
     encoder_id = engine.models.encoder.encoder_id
-    numbers, wordless = lacking(store, encoder_id)
+    _, wordless = lacking(store, encoder_id)
+    numbers = store.without_vector(encoder_id, prepared=True)
     for start in range(0, len(numbers), _BATCH):
         items = store.get_many(numbers[start : start + _BATCH])
         answers = engine.analyse([(item.submission.title, item.submission.text) for item in items])
-        done = [
-            (i.id, analysis_of(a, render(a))) for i, a in zip(items, answers, strict=True) if isinstance(a, Analysed)
-        ]
-        store.reanalyse(done, encoder_id)
+        done = [(i, analysis_of(a, render(a))) for i, a in zip(items, answers, strict=True) if isinstance(a, Analysed)]
+        prepare(store, done, encoder_id)
         yield start + len(items)
+    switch(store, encoder_id)
     for start in range(0, len(wordless), _BATCH):
         items = store.get_many(wordless[start : start + _BATCH])
         found: dict[int, list[str]] = {}
@@ -271,15 +276,15 @@ def store_batch(
 ) -> list[tuple[int, Outcome] | InputError]:
     """Analyse and store submissions in one transaction; (id, outcome) or the item's error, in order.
 
-    Unchanged submissions are not analysed again. ``settle`` is called with the answer within the transaction. On the
-    encoder's thread only.
+    Unchanged submissions are not analysed again, erased ones not at all. ``settle`` is called with the answer within
+    the transaction. On the encoder's thread only.
     """
     # An identity that comes twice in a batch is judged against what the first one will leave behind: analyse it.
     seen: set[tuple[str, str]] = set()
     known = []
     for submission in batch:
         identity = (submission.source, submission.external_id)
-        known.append(identity not in seen and store.outcome(submission) == "unchanged")
+        known.append(identity not in seen and store.outcome(submission) in {"unchanged", "erased"})
         seen.add(identity)
     answers = iter(engine.analyse([(s.title, s.text) for s, same in zip(batch, known, strict=True) if not same]))
     prepared: list[tuple[Submission, Analysis | None] | InputError] = []

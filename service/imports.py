@@ -27,10 +27,11 @@ from nlp.errors import InputError, MinshengError
 from nlp.normalise import validate
 from service import render
 from service.cases import NotFound
+from service.database import StoreError
 from service.documents import Split
 from service.engine import Engine, QueueFull, store_batch
 from service.intake import Reading, Rejected, rejects_csv, understand
-from service.store import Outcome, Store, StoreError, now
+from service.store import Outcome, Store, now
 from service.tables import imports
 
 _LOG = logging.getLogger("minsheng")
@@ -195,7 +196,8 @@ class Imports:
             for n, answer in enumerate(answers)
             if isinstance(answer, InputError)
         ]
-        kinds = [answer[1] for answer in answers if not isinstance(answer, InputError)]
+        # What was erased stays erased: nothing has changed.
+        kinds = [answer[1].replace("erased", "unchanged") for answer in answers if not isinstance(answer, InputError)]
         counts = {kind: getattr(row, kind) + kinds.count(kind) for kind in ("new", "revised", "unchanged")}
         connection.execute(
             imports.update()

@@ -45,7 +45,7 @@ def doubtful_first(lifecycle: Lifecycle, asked: Asked, limit: int) -> tuple[list
     judged = sa.case((standings.c.theme.is_not(None), 2), (analyses.c.decision == "review", 0), else_=1)
     nearest = (standings.c.due,) if asked.due else ()
     order = (*nearest, sa.case((_URGENT, 0), else_=1), judged, analyses.c.confidence, submissions.c.id)
-    everything = sa.select(submissions.c.id).select_from(_JOINED).where(lifecycle.store.mine(submissions), *conditions)
+    everything = sa.select(submissions.c.id).select_from(_JOINED).where(lifecycle.store.present(), *conditions)
     with lifecycle.store.reading() as connection:
         numbers = connection.execute(everything.order_by(*order)).scalars().all()
     return list(numbers[:limit]), len(numbers)
@@ -53,8 +53,7 @@ def doubtful_first(lifecycle: Lifecycle, asked: Asked, limit: int) -> tuple[list
 
 def tally(lifecycle: Lifecycle) -> dict[str, int]:
     """State → how many submissions stand in it, with those due soon (临期) and overdue (超期); raises CalendarEnds."""
-    mine = lifecycle.store.mine(submissions)
-    by_state = sa.select(STATE, sa.func.count()).select_from(_JOINED).where(mine).group_by(STATE)
+    by_state = sa.select(STATE, sa.func.count()).select_from(_JOINED).where(lifecycle.store.present()).group_by(STATE)
     with lifecycle.store.reading() as connection:
         found = {str(state): int(n) for state, n in connection.execute(by_state)}
     dues: tuple[tuple[str, Due], ...] = (("临期", "soon"), ("超期", "over"))

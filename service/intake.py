@@ -169,7 +169,7 @@ def report(reading: Reading, store: Store) -> dict[str, Any]:
         "file": reading.name,
         "kind": reading.sheet.kind,
         "read": len(reading.sheet.rows),
-        **{outcome: outcomes[outcome] for outcome in ("new", "revised", "unchanged")},
+        **{outcome: outcomes[outcome] for outcome in ("new", "revised", "unchanged", "erased")},
         "rejected": len(reading.bad),
         "columns": dict(reading.mapping),
         "unmapped": [column for column in reading.sheet.columns if column not in used],

@@ -17,7 +17,8 @@ from nlp.errors import InputError
 from nlp.normalise import validate
 from service import audit
 from service.access import ROLES, Clock, Role, Unauthenticated, utc_now
-from service.store import Store, StoreError
+from service.database import StoreError
+from service.store import Store
 from service.tables import api_keys, sessions
 
 IDLE = timedelta(minutes=30)

@@ -14,6 +14,7 @@ import jinja2
 from nlp.routing import Proposal
 from nlp.taxonomy import Taxonomy
 from service import render
+from service.cases import NotFound
 from service.dates import CHINA
 from service.duplicates import CaseView
 from service.store import Stored
@@ -69,6 +70,8 @@ def _page(name: str, format: Literal["text", "html"], content: dict[str, Any]) -
 
 def _content(view: CaseView) -> dict[str, Any]:
     detail = render.case_detail(view)
+    if not view.members:
+        raise NotFound("case", f"并案 {detail['id']} 的材料均已删除，没有可以说明的内容")
     lead, *others = [_member(material) for material in detail["materials"]]
     adding = [member for member in others if member["added"]]
     merged = next(step for step in detail["events"] if step["kind"] == "merged")

@@ -12,15 +12,13 @@ from nlp.pii import given_name, mask
 from nlp.routing import Proposal
 from nlp.units import Unit
 from service.cases import PUBLIC_KINDS, Outline
-from service.duplicates import Candidate, CaseView, Near, Received, Suggestions
+from service.duplicates import Candidate, CaseView, Received, Suggestions
 from service.engine import Analysed, Similar
 from service.lifecycle import Correction
 from service.steps import STEPS, Standing, possible
-from service.store import Stored
+from service.store import Revision, Stored
 
 _MAX_ID = 200
-# Characters of the text that a line of the inbox shows.
-_SUMMARY = 120
 # The grades as officials say them.
 GRADES = {"duplicate": "重复", "related": "相关", "unrelated": "无关"}
 # The columns of an export, in order.
@@ -135,7 +133,7 @@ def similar(found: Similar) -> dict[str, Any]:
         **fields,
         "received_at": submission.received_at,
         "score": round(found.score, 6),
-        **_grade(found.comparison, fields),
+        **grade(found.comparison, fields),
     }
 
 
@@ -154,7 +152,7 @@ def _probability(found: Comparison) -> dict[str, float]:
     return {grade: round(p, 6) for grade, p in grades.items()}
 
 
-def _grade(found: Comparison | None, fields: Mapping[str, str]) -> dict[str, Any]:
+def grade(found: Comparison | None, fields: Mapping[str, str]) -> dict[str, Any]:
     """The grade of a query and a stored text, of which only the masked ``fields`` may be shown."""
     if found is None:
         return {"relation": None, "probability": None, "conflicts": [], "shared": []}
@@ -197,55 +195,21 @@ def stored(item: Stored) -> dict[str, Any]:
     }
 
 
-def analysis(item: Stored) -> dict[str, Any]:
-    """What the machine said of a stored submission, with the reasons; its quotations masked as the text is."""
-    found, fields = item.analysis or {}, masked_fields(item)
-
-    def quoted(span: Mapping[str, Any]) -> dict[str, Any]:
-        return {**span, "text": fields[span["field"]][span["start"] : span["end"]]}
-
-    plain: dict[str, Any] = {
-        name: found.get(name) for name in ("primary", "confidence", "decision", "reason", "matter")
-    }
-    plain |= {name: found.get(name, []) for name in ("secondary", "themes", "matters")}
-    plain["evidence"] = [quoted(one) for one in found.get("evidence", [])]
-    plain["urgent"] = quoted(found["urgent"]["span"]) if found.get("urgent") else None
-    return plain
-
-
-def waiting(item: Stored, found: Standing, membership: tuple[int, int] | None) -> dict[str, Any]:
-    """A line of the inbox. ``membership``: its open case and that one's lead."""
-    whole, urgent = stored(item), analysis(item)["urgent"]
-    own = ("id", "external_id", "source", "title", "received_at", "district", "primary", "matter", "confidence",
-           "decision", "corrected")  # fmt: skip
-    case, lead = membership or (None, None)
+def detail(
+    item: Stored, relations: Mapping[str, Any], history: Iterable[Mapping[str, Any]], revisions: Iterable[Revision]
+) -> dict[str, Any]:
+    """A stored submission with all that is known of it; personal data starred out, in former contents too."""
+    shown = ("title", "text", "received_at", "district", "address", "submitter")
+    former = []
+    for one in revisions:
+        before = stored(Stored(item.id, one.submission, None))
+        former.append({"revision": one.number, "replaced_at": one.replaced_at} | {name: before[name] for name in shown})
     return {
-        **{name: whole[name] for name in own},
-        "summary": whole["text"][:_SUMMARY],
-        "urgent": urgent and urgent["text"],
-        "case": case,
-        "lead": lead,
-        "standing": standing(found),
-    }
-
-
-def near(item: Stored, found: Near, where: Standing) -> dict[str, Any]:
-    """What is near a stored submission; of both, only what is masked is shown."""
-    one, own = found.candidate, masked_fields(item)
-    graded = _grade(one.comparison, masked_fields(one.stored))
-    for told, conflict in zip(graded["conflicts"], one.comparison.conflicts, strict=True):
-        told["a"] = own[conflict.a.field][conflict.a.start : conflict.a.end]
-    for told, match in zip(graded["shared"], one.comparison.shared, strict=True):
-        told["a_text"] = own[match.a.field][match.a.start : match.a.end]
-    shown = ("id", "external_id", "source", "title", "text", "received_at")
-    whole = stored(one.stored)
-    return {
-        **{name: whole[name] for name in shown},
-        "score": round(one.score, 6),
-        **graded,
-        "case": one.case,
-        "same_submitter": found.same_submitter,
-        "standing": standing(where),
+        **stored(item),
+        "erased_at": item.erased_at,
+        **relations,
+        "revisions": former,
+        "events": events(history),
     }
 
 
@@ -324,6 +288,7 @@ def case(outline: Outline) -> dict[str, Any]:
         "lead": found.lead,
         "members": list(found.members),
         "left": list(found.left),
+        "erased": list(outline.erased),
         "count": outline.count,
         "voices": outline.voices,
         "follow_ups": list(outline.follow_ups),

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
 from nlp.contracts import FloatArray, MatterScore
@@ -105,5 +104,5 @@ def _vector(store: Store, encoder_id: str, number: int) -> FloatArray | None:
         store.mine(vectors), vectors.c.submission_id == number, vectors.c.encoder_id == encoder_id
     )
     with store.reading() as connection:
-        blob = connection.execute(query).scalar()
-    return None if blob is None else np.frombuffer(blob, dtype="<f4")
+        found: FloatArray | None = connection.execute(query).scalar()
+    return found

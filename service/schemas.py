@@ -217,12 +217,15 @@ class DuplicateOut(BaseModel):
 
 
 class StoredOutcome(BaseModel):
-    """登记结果：new 新登记，revised 内容有变已更新，unchanged 已有且相同；dry_run 时为登记后会得到的结果。"""
+    """登记结果：new 新登记，revised 内容有变已更新，unchanged 已有且相同，erased 已删除、不再登记。
+
+    dry_run 时为登记后会得到的结果。
+    """
 
     id: str | int | None
     submission_id: int | None = Field(description="编号；dry_run 且尚未登记过时为 null")
     external_id: str
-    outcome: Literal["new", "revised", "unchanged"]
+    outcome: Literal["new", "revised", "unchanged", "erased"]
     duplicates: list[DuplicateOut] = Field(description="其他人的重复材料，至多五件，概率高的在前")
     follows: DuplicateOut | None = Field(description="同一反映人此前的同一件事，建议登记为续报")
 
@@ -318,9 +321,32 @@ class EventOut(BaseModel):
     detail: dict[str, Any]
 
 
+class RevisionOut(BaseModel):
+    """修改前的内容；个人信息已遮盖。"""
+
+    revision: int = Field(description="第几次修改前的内容，从 1 起")
+    replaced_at: str = Field(description="何时被新的内容取代")
+    title: str
+    text: str
+    received_at: str | None
+    district: str | None
+    address: str | None
+    submitter: SubmitterIn
+
+
+class ErasedOut(BaseModel):
+    """已彻底删除的一条。"""
+
+    id: int
+    erased_at: str
+    purged: bool = Field(description="数据库文件中已无残留；false 时请稍后重复同样的请求")
+
+
 class StoredDetail(StoredOut):
     """一条已登记的材料、所在并案、续报关系及其经过。"""
 
+    erased_at: str | None = Field(description="何时删除；删除后只剩编号、来源与经过")
+    revisions: list[RevisionOut] = Field(description="历次修改前的内容，最早的在前")
     case: int | None = Field(description="所在的并案")
     follows: int | None = Field(description="它是这一件的续报")
     followed_by: list[int] = Field(description="它的续报")

@@ -62,6 +62,7 @@ class CaseOut(BaseModel):
     lead: int
     members: list[int] = Field(description="成员编号，主件在前")
     left: list[int] = Field(description="已单独撤出的材料")
+    erased: list[int] = Field(description="内容已删除的成员：编号与件数保留，不再计入人数")
     count: int = Field(description="件数；内容相同的也各计一件")
     voices: int = Field(description="反映人数：同一电话计一人，无电话的委员、单位按名称、留言按账号，不明的各计一人")
     follow_ups: list[int] = Field(description="各成员的续报，不计入件数与人数")
@@ -88,7 +89,7 @@ class MemberOut(StoredOut):
 class StepOut(BaseModel):
     """并案经过中的一步。"""
 
-    kind: Literal["merged", "unmerged"]
+    kind: Literal["merged", "unmerged", "erased"]
     submission_id: int
     actor: str
     at: str

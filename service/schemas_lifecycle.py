@@ -38,6 +38,9 @@ class StepRequest(Signed):
     form: str | None = Field(None, description="单篇、综合或转送")
     issue: str | None = Field(None, description="期号")
     note: str | None = Field(None, description="备注")
+    happened_on: str | None = Field(None, description="采用、批示、采纳是哪一天，不给则为今天", examples=["2026-03-01"])
+    event: int | None = Field(None, description="要撤销的记录的号码，见经过的 id")
+    persons: list[int] | None = Field(None, description="名册中的编号；空列表为不是名册中的人", examples=[[3]])
 
 
 class CorrectionRequest(Signed):
@@ -112,8 +115,9 @@ class StoredPage(BaseModel):
 
 
 class TimelineOut(BaseModel):
-    """经过中的一条：何时（北京时间）、谁、做了什么、为什么。"""
+    """经过中的一条：号码、何时（北京时间）、谁、做了什么、为什么。"""
 
+    id: int
     at: str = Field(examples=["2026-03-05 09:30"])
     actor: str
     kind: str

@@ -77,7 +77,7 @@ class RouteResponse(BaseModel):
 class RoutedDetail(SubmissionDetail):
     """一条已登记的材料及其拟办意见。"""
 
-    routing: ProposalOut
+    routing: ProposalOut | None = Field(description="拟办意见；已删除的为 null")
 
 
 class UnitOut(NamedUnitOut):

@@ -84,7 +84,7 @@ def read_moment(field: str, value: object, *, end: bool = False) -> datetime | N
 def matching(store: Store, filters: Filters) -> Keys:
     """Numbers of the submissions that pass, int64, ascending."""
     received = submissions.c.received_at
-    query = sa.select(submissions.c.id, received).where(store.mine(submissions))
+    query = sa.select(submissions.c.id, received).where(store.present())
     if filters.theme is not None or filters.matter is not None:
         same = analyses.c.office_id == submissions.c.office_id, analyses.c.submission_id == submissions.c.id
         query = query.join(analyses, sa.and_(*same))
@@ -140,7 +140,7 @@ def _words(store: Store, condition: sa.ColumnElement[bool]) -> Iterator[tuple[in
 def without_words(store: Store) -> list[int]:
     """Numbers of the submissions stored before words were kept: found by vector only until ``reindex``."""
     there = sa.select(terms.c.submission_id).where(store.mine(terms))
-    query = sa.select(submissions.c.id).where(store.mine(submissions), submissions.c.id.not_in(there))
+    query = sa.select(submissions.c.id).where(store.present(), submissions.c.id.not_in(there))
     with store.reading() as connection:
         return list(connection.execute(query.order_by(submissions.c.id)).scalars())
 
@@ -154,12 +154,13 @@ def advice(store: Store) -> str | None:
 
 
 def set_words(store: Store, found: Mapping[int, Sequence[str]]) -> None:
-    """Store the words of submissions that have none, in one transaction."""
+    """Store the words of submissions that have none, in one transaction; those erased since are left out."""
     with store.writing() as connection:
-        for number, words in found.items():
-            connection.execute(
-                terms.insert().values(office_id=store.office_id, submission_id=number, words=" ".join(words))
-            )
+        there = sa.select(terms.c.submission_id).where(store.mine(terms))
+        query = sa.select(submissions.c.id).where(store.present(), submissions.c.id.not_in(there))
+        for number in connection.execute(query.where(submissions.c.id.in_(found))).scalars().all():
+            row = {"submission_id": number, "words": " ".join(found[number])}
+            connection.execute(terms.insert().values(office_id=store.office_id, **row))
             store.record(connection, number, "indexed", "machine", {"words": True})
 
 
@@ -168,14 +169,22 @@ class Index:
 
     def __init__(self, encoder_id: str) -> None:
         self._encoder_id = encoder_id
+        self._empty()
+
+    def _empty(self) -> None:
         self._stamp = 0
         self.vectors = VectorIndex()
         self.terms = TermIndex()
 
     def follow(self, store: Store) -> Index:
-        """Bring the indexes up to the store, reading only what changed since the last call."""
+        """Bring the indexes up to the store, reading only what changed since the last call.
+
+        After an erasure everything is read anew: the indexes keep rows and words that are out of use.
+        """
         stamp = store.stamp()
         if stamp != self._stamp:
+            if self._stamp and store.erasures(self._stamp):
+                self._empty()
             self.vectors.put(*store.vectors(self._encoder_id, self._stamp))
             changed: sa.ColumnElement[bool] = sa.true()
             if self._stamp:

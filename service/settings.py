@@ -16,7 +16,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MINSHENG_", extra="ignore", frozen=True)
 
-    database_url: str = Field(default="sqlite:///minsheng.db", description="数据库地址（SQLite 文件）")
+    database_url: str = Field(
+        default="sqlite:///minsheng.db", description="数据库地址（SQLite 文件，或 postgresql+psycopg://…）"
+    )
     encoder: Path = Field(
         default=ROOT / "models" / "encoder", description="编码器目录（任何 sentence-transformers 目录）"
     )

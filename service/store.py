@@ -1,44 +1,35 @@
-"""The store: submissions, their vectors and analyses, and an append-only list of events, in one SQLite file.
+"""The store: submissions, their former contents, vectors and analyses, and an append-only list of events.
 
 Identity is (source, external_id), never the content: two citizens who write the same sentence are two submissions.
-Writers take the database's lock at once (``BEGIN IMMEDIATE``), so two processes wait for each other and lose nothing.
+An erased submission leaves a tombstone (number, source, digest of the external id), so that no import brings it back.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from nlp.contracts import FloatArray
-from nlp.errors import MinshengError
+from service.database import Database, StoreError
 from service.standings import keep, of_submission
 from service.steps import Event
-from service.tables import analyses, events, standings, submissions, terms, vectors
+from service.tables import analyses, events, reanalyses, revisions, standings, submissions, terms, vectors
 
-Outcome = Literal["new", "revised", "unchanged"]
+Outcome = Literal["new", "revised", "unchanged", "erased"]
 Batch = Sequence[tuple["Submission", "Analysis | None"]]
 # What else belongs to the transaction that stores a batch.
 Settle = Callable[[sa.Connection, Sequence[tuple[int, Outcome]]], None]
+# What is derived from a submission and used to find it; ``reanalyses`` holds the same columns, not yet in use.
+DERIVED = (vectors, terms, analyses)
 # What came last from the source, whatever people have changed of it since: the same again is no news.
 _RECEIVED = sa.func.coalesce(submissions.c.received_sha256, submissions.c.content_sha256)
-
-
-class StoreError(MinshengError):
-    """The database cannot be opened, read or written; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -89,39 +80,41 @@ class Analysis:
 
 @dataclass(frozen=True)
 class Stored:
-    """With its number, its analysis (None only while being stored), and the ``theme`` and ``matter`` people decided."""
+    """With its number, its analysis (None only while being stored), and the ``theme`` and ``matter`` people decided.
+
+    ``erased_at``: ISO 8601, UTC; of an erased one, nothing but number, source and a digest for external id is left.
+    """
 
     id: int
     submission: Submission
     analysis: dict[str, Any] | None
     theme: str | None = None
     matter: str | None = None
+    erased_at: str | None = None
 
 
-class Store:
-    """One office's view of a database. Safe to share between threads; each call is one transaction."""
+@dataclass(frozen=True)
+class Revision:
+    """A former content of a submission, numbered from 1, and when (ISO 8601, UTC) another took its place."""
+
+    number: int
+    submission: Submission
+    replaced_at: str
+
+
+class Store(Database):
+    """One office's submissions. Safe to share between threads; each call is one transaction."""
 
     def __init__(self, url: str, office_id: str) -> None:
-        self.url = url
-        self.office_id = office_id
+        super().__init__(url, office_id)
         self.now = now
-        self._engine = _engine(url)
-        with self._errors():
-            _upgrade(self._engine)
-
-    def close(self) -> None:
-        """Return all connections."""
-        self._engine.dispose()
 
     def outcome(self, submission: Submission) -> Outcome:
         """What storing this submission would do."""
-        known = self.find(submission)
-        if known is None:
-            return "new"
-        return "unchanged" if known.content_sha256 == submission.sha256() else "revised"
+        return _outcome(self.find(submission), submission)
 
     def find(self, submission: Submission) -> Any:
-        """Row (id, content_sha256) of the stored submission of the same identity, or None."""
+        """Row (id, content_sha256, erased_at) of the stored submission of the same identity, or None."""
         with self.reading() as connection:
             return self._known(connection, submission)
 
@@ -130,7 +123,8 @@ class Store:
     ) -> list[tuple[int, Outcome]]:
         """Store a batch in one transaction; (id, outcome) for each, in order.
 
-        Only an unchanged submission may come without its analysis. What ``settle`` raises undoes the transaction.
+        Only an unchanged or erased submission may come without its analysis. What ``settle`` raises undoes the
+        transaction.
         """
         with self.writing() as connection:
             done = [self._add(connection, submission, analysis, encoder_id, actor) for submission, analysis in batch]
@@ -138,18 +132,19 @@ class Store:
             return done
 
     def count(self) -> int:
-        """Number of stored submissions."""
+        """Number of stored submissions, without the erased ones."""
         with self.reading() as connection:
-            query = sa.select(sa.func.count()).select_from(submissions).where(self.mine(submissions))
+            query = sa.select(sa.func.count()).select_from(submissions).where(self.present())
             return int(connection.execute(query).scalar_one())
 
     def get(self, number: int) -> Stored | None:
-        """One submission by its number."""
-        return next(iter(self.get_many([number])), None)
+        """One submission by its number; of an erased one, what is left."""
+        found = self._select(sa.and_(self.mine(submissions), submissions.c.id == number))
+        return next(found, None)
 
     def get_many(self, numbers: Sequence[int]) -> list[Stored]:
-        """Submissions by number, in the order given; unknown ones are left out."""
-        found = {s.id: s for s in self._select(submissions.c.id.in_(numbers))}
+        """Submissions by number, in the order given; unknown and erased ones are left out."""
+        found = {s.id: s for s in self._select(sa.and_(self.present(), submissions.c.id.in_(numbers)))}
         return [found[number] for number in numbers if number in found]
 
     def page(
@@ -161,8 +156,11 @@ class Store:
         source: str | None = None,
         where: Sequence[sa.ColumnElement[bool]] = (),
     ) -> list[Stored]:
-        """Submissions numbered above ``after``, ascending, optionally of one theme or source, or as ``where`` says."""
-        conditions = [submissions.c.id > after, *where]
+        """Submissions numbered above ``after``, ascending, no erased ones.
+
+        Optionally of one theme (which people may have decided) or source, or as ``where`` says.
+        """
+        conditions = [self.present(), submissions.c.id > after, *where]
         if theme:
             conditions.append(sa.func.coalesce(standings.c.theme, analyses.c.primary_theme) == theme)
         if source:
@@ -170,7 +168,7 @@ class Store:
         return list(self._select(sa.and_(*conditions), limit))
 
     def everything(self) -> Iterator[Stored]:
-        """All submissions by number, read in pages."""
+        """All submissions that are not erased, by number, read in pages."""
         after = 0
         while page := self.page(after=after, limit=500):
             yield from page
@@ -184,6 +182,21 @@ class Store:
                 {"kind": row.kind, "actor": row.actor, "at": row.at, "detail": json.loads(row.detail)}
                 for row in connection.execute(query)
             ]
+
+    def revisions(self, number: int) -> list[Revision]:
+        """The former contents of a submission, oldest first."""
+        query = sa.select(revisions).where(self.mine(revisions), revisions.c.submission_id == number)
+        with self.reading() as connection:
+            rows = connection.execute(query.order_by(revisions.c.id)).all()
+        return [Revision(row.id, _submission(json.loads(row.content)), row.replaced_at) for row in rows]
+
+    def erasures(self, since: int) -> list[int]:
+        """Numbers of the submissions erased after event ``since``."""
+        query = sa.select(events.c.submission_id).where(
+            self.mine(events), events.c.id > since, events.c.kind == "erased"
+        )
+        with self.reading() as connection:
+            return list(connection.execute(query.order_by(events.c.id)).scalars())
 
     def vectors(self, encoder_id: str, since: int = 0) -> tuple[list[int], FloatArray]:
         """Numbers and base vectors float32 (n, d) of all submissions, or those analysed after event ``since``."""
@@ -199,21 +212,16 @@ class Store:
             rows = connection.execute(query).all()
         if not rows:
             return [], np.zeros((0, 0), dtype=np.float32)
-        matrix = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f4").reshape(len(rows), -1)
-        return [row.submission_id for row in rows], matrix
+        return [row.submission_id for row in rows], np.stack([row.vector for row in rows])
 
-    def without_vector(self, encoder_id: str) -> list[int]:
-        """Numbers of the submissions that have no vector of this encoder."""
-        there = sa.select(vectors.c.submission_id).where(self.mine(vectors), vectors.c.encoder_id == encoder_id)
-        query = sa.select(submissions.c.id).where(self.mine(submissions), submissions.c.id.not_in(there))
+    def without_vector(self, encoder_id: str, prepared: bool = False) -> list[int]:
+        """Numbers of the submissions that have no vector of this encoder; nor, if ``prepared``, one to switch to."""
+        query = sa.select(submissions.c.id).where(self.present())
+        for table in (vectors, reanalyses) if prepared else (vectors,):
+            there = sa.select(table.c.submission_id).where(self.mine(table), table.c.encoder_id == encoder_id)
+            query = query.where(submissions.c.id.not_in(there))
         with self.reading() as connection:
             return list(connection.execute(query.order_by(submissions.c.id)).scalars())
-
-    def reanalyse(self, batch: Sequence[tuple[int, Analysis]], encoder_id: str) -> None:
-        """Replace the analyses and vectors of submissions, in one transaction."""
-        with self.writing() as connection:
-            for number, analysis in batch:
-                self._analysed(connection, number, analysis, encoder_id)
 
     def stamp(self) -> int:
         """The number of the last event: unchanged means that nothing was stored or changed since."""
@@ -224,57 +232,56 @@ class Store:
         self, connection: sa.Connection, submission: Submission, analysis: Analysis | None, encoder_id: str, actor: str
     ) -> tuple[int, Outcome]:
         known = self._known(connection, submission)
-        digest = submission.sha256()
-        if known is not None and known.content_sha256 == digest:
-            return known.id, "unchanged"
+        outcome = _outcome(known, submission)
+        if outcome in {"unchanged", "erased"}:
+            return known.id, outcome
         if analysis is None:  # another process revised it between the look and the write
             raise StoreError(f"{submission.source} {submission.external_id} 刚被其他程序改动，请重试")
-        row = {**_row(submission), "content_sha256": digest, "received_sha256": None, "stored_at": now()}
+        digests = {"content_sha256": submission.sha256(), "received_sha256": None}
+        row = {**_row(submission), **digests, "stored_at": now()}
         if known is None:
             number = self.next_number(connection, submissions)
             connection.execute(submissions.insert().values(office_id=self.office_id, id=number, **row))
             self.record(connection, number, "received", actor, {"source": submission.source, **_filed(submission)})
         else:
             number = known.id
+            revision = self._keep(connection, number)
             mine = self.mine(submissions), submissions.c.id == number
             connection.execute(submissions.update().where(*mine).values(**row))
-            detail = {"before": known.content_sha256, "after": digest, **_filed(submission)}
-            self.record(connection, number, "revised", actor, detail)
+            digests = {"before": known.content_sha256, "after": row["content_sha256"]}
+            self.record(connection, number, "revised", actor, {**digests, "revision": revision, **_filed(submission)})
         self._analysed(connection, number, analysis, encoder_id)
-        return number, "new" if known is None else "revised"
+        return number, outcome
+
+    def _keep(self, connection: sa.Connection, number: int) -> int:
+        """Copy the content of a submission to its revisions, before another takes its place."""
+        here = self.mine(revisions), revisions.c.submission_id == number
+        last = connection.execute(sa.select(sa.func.max(revisions.c.id)).where(*here)).scalar()
+        mine = self.mine(submissions), submissions.c.id == number
+        before = connection.execute(sa.select(submissions).where(*mine)).mappings().one()
+        content = json.dumps(_row(_submission(before)), ensure_ascii=False)
+        row = {"submission_id": number, "id": (last or 0) + 1, "content": content, "replaced_at": self.now()}
+        connection.execute(revisions.insert().values(office_id=self.office_id, **row))
+        return int(row["id"])
 
     def _analysed(self, connection: sa.Connection, number: int, analysis: Analysis, encoder_id: str) -> None:
-        """Put an analysis in place of what there was for this encoder, and say so."""
-        for table in (vectors, terms, analyses):
+        """Put an analysis in place of what there was, and say so."""
+        row = {**analysis_row(analysis), "office_id": self.office_id, "submission_id": number}
+        row["encoder_id"] = encoder_id
+        for table in (*DERIVED, reanalyses):
             connection.execute(table.delete().where(self.mine(table), table.c.submission_id == number))
-        key = {"office_id": self.office_id, "submission_id": number}
-        blob = analysis.vector.astype("<f4").tobytes()
-        connection.execute(vectors.insert().values(**key, encoder_id=encoder_id, vector=blob))
-        connection.execute(terms.insert().values(**key, words=" ".join(analysis.words)))
-        connection.execute(
-            analyses.insert().values(
-                **key,
-                model=analysis.model,
-                primary_theme=analysis.primary,
-                matter=analysis.matter,
-                confidence=analysis.confidence,
-                decision=analysis.decision,
-                result=json.dumps(analysis.result, ensure_ascii=False),
-            )
-        )
-        detail = {
-            "model": analysis.model,
-            "encoder": encoder_id,
-            "primary": analysis.primary,
-            "matter": analysis.matter,
-        }
+        for table in DERIVED:
+            connection.execute(table.insert().values({name: row[name] for name in table.columns.keys()}))  # noqa: SIM118
+        judged = {"primary": analysis.primary, "matter": analysis.matter}
+        detail = {"model": analysis.model, "encoder": encoder_id, **judged}
         self.record(connection, number, "analysed", "machine", detail)
 
     def _known(self, connection: sa.Connection, submission: Submission) -> Any:
-        query = sa.select(submissions.c.id, _RECEIVED.label("content_sha256")).where(
+        names = submission.external_id, tombstone(self.office_id, submission.source, submission.external_id)
+        query = sa.select(submissions.c.id, _RECEIVED.label("content_sha256"), submissions.c.erased_at).where(
             self.mine(submissions),
             submissions.c.source == submission.source,
-            submissions.c.external_id == submission.external_id,
+            submissions.c.external_id.in_(names),
         )
         return connection.execute(query).one_or_none()
 
@@ -286,7 +293,7 @@ class Store:
                 sa.and_(analyses.c.office_id == submissions.c.office_id, analyses.c.submission_id == submissions.c.id),
             )
             .outerjoin(standings, of_submission())
-            .where(self.mine(submissions), condition)
+            .where(condition)
             .order_by(submissions.c.id)
             .limit(limit)
         )
@@ -294,12 +301,14 @@ class Store:
             rows = connection.execute(query).mappings().all()
         for row in rows:
             analysis = json.loads(row["result"]) if row["result"] else None
-            yield Stored(row["id"], _submission(row), analysis, row["theme"], row["matter"])
+            decided = row["theme"], row["matter"]
+            yield Stored(row["id"], _submission(row), analysis, *decided, erased_at=row["erased_at"])
 
     def amend(
         self, connection: sa.Connection, number: int, submission: Submission, analysis: Analysis | None, encoder_id: str
     ) -> None:
         """Replace a submission, and its analysis if there is a new one; what was received stays known by its digest."""
+        self._keep(connection, number)
         here = self.mine(submissions), submissions.c.id == number
         digests = {"content_sha256": submission.sha256(), "received_sha256": _RECEIVED}
         connection.execute(submissions.update().where(*here).values(**_row(submission), **digests))
@@ -324,72 +333,22 @@ class Store:
         """The condition that a row belongs to this office."""
         return table.c.office_id == self.office_id
 
-    @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
-        """A connection that sees one state of the database; raises StoreError."""
-        with self._errors(), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
-        """One transaction that holds the write lock from its beginning; raises StoreError."""
-        writer = self._engine.execution_options(minsheng_write=True)
-        with self._errors(), writer.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sa.exc.DatabaseError, sqlite3.DatabaseError) as error:
-            cause = str(getattr(error, "orig", error))
-            damaged = any(sign in cause for sign in ("not a database", "malformed", "no such table", "corrupt"))
-            advice = (
-                "应为本程序的数据库文件；如已损坏，请从备份恢复" if damaged else "请检查磁盘空间与文件权限，或稍后再试"
-            )
-            raise StoreError(f"数据库 {self.url} 无法使用：{cause}。{advice}") from error
+    def present(self) -> sa.ColumnElement[bool]:
+        """The condition that a submission belongs to this office and is not erased."""
+        return sa.and_(self.mine(submissions), submissions.c.erased_at.is_(None))
 
 
-def _engine(url: str) -> sa.Engine:
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
-        raise StoreError(f"数据库地址 {url!r} 无法识别，应如 sqlite:///minsheng.db") from error
-    if parsed.get_backend_name() != "sqlite":
-        raise StoreError(f"数据库地址 {parsed!s} 不受支持：目前只支持 sqlite:///文件路径")
-    engine = sa.create_engine(parsed, connect_args={"timeout": 30}, hide_parameters=True)
-    if parsed.database in {None, "", ":memory:"}:
-        raise StoreError(f"数据库地址 {url!r} 没有文件名，应如 sqlite:///minsheng.db")
-    folder = Path(parsed.database or "").parent
-    if not folder.is_dir():
-        raise StoreError(f"数据库 {url} 所在的目录 {folder} 不存在")
-
-    @sa.event.listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # SQLAlchemy's events below begin transactions themselves
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("PRAGMA foreign_keys=ON")
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        write = connection.get_execution_options().get("minsheng_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-    return engine
+def tombstone(office_id: str, source: str, external_id: str) -> str:
+    """What stands for the external id of an erased submission: enough to know it when it comes again."""
+    return f"sha256:{hashlib.sha256(json.dumps([office_id, source, external_id]).encode()).hexdigest()}"
 
 
-def _upgrade(engine: sa.Engine) -> None:
-    """Bring the schema to the newest migration; a no-op where it is there already."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    head = ScriptDirectory.from_config(config).get_current_head()
-    with engine.connect() as connection:
-        if MigrationContext.configure(connection).get_current_revision() == head:
-            return
-    with engine.execution_options(minsheng_write=True).begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+def _outcome(known: Any, submission: Submission) -> Outcome:
+    if known is None:
+        return "new"
+    if known.erased_at is not None:
+        return "erased"
+    return "unchanged" if known.content_sha256 == submission.sha256() else "revised"
 
 
 def _filed(submission: Submission) -> dict[str, Any]:
@@ -404,6 +363,20 @@ def _filed(submission: Submission) -> dict[str, Any]:
 def _row(submission: Submission) -> dict[str, Any]:
     row = {f.name: getattr(submission, f.name) for f in fields(Submission) if f.name != "submitter"}
     return row | {f"submitter_{name}": value for name, value in asdict(submission.submitter).items()}
+
+
+def analysis_row(analysis: Analysis) -> dict[str, Any]:
+    """The columns that hold an analysis, of all ``DERIVED`` tables together."""
+    return {
+        "vector": analysis.vector,
+        "words": " ".join(analysis.words),
+        "model": analysis.model,
+        "primary_theme": analysis.primary,
+        "matter": analysis.matter,
+        "confidence": analysis.confidence,
+        "decision": analysis.decision,
+        "result": json.dumps(analysis.result, ensure_ascii=False),
+    }
 
 
 def _submission(row: Any) -> Submission:

@@ -2,7 +2,50 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import sqlalchemy as sa
+
+from nlp.contracts import FloatArray
+from service.tables_results import results_tables
+
+
+class PgVector(sa.types.UserDefinedType[Any]):
+    """The column type of pgvector, of no fixed dimension; read in its binary form, written as text."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The type's name in SQL."""
+        return "VECTOR"
+
+    def column_expression(self, column: Any) -> Any:
+        """Reading it: a byte string, many times faster than digits."""
+        return sa.func.vector_send(column, type_=Vector)
+
+
+class Vector(sa.types.TypeDecorator[FloatArray]):
+    """A vector float32 (d,): its bytes, little-endian, on SQLite; pgvector on PostgreSQL."""
+
+    impl = sa.LargeBinary
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
+        """The column type."""
+        return dialect.type_descriptor(PgVector() if dialect.name == "postgresql" else sa.LargeBinary())
+
+    def process_bind_param(self, value: FloatArray | None, dialect: sa.Dialect) -> Any:
+        """To the database."""
+        assert value is not None  # noqa: S101  (the columns are NOT NULL)
+        return str(value.tolist()) if dialect.name == "postgresql" else value.astype("<f4").tobytes()
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> FloatArray:
+        """From the database. pgvector sends two numbers of two bytes, the first the dimension, then big-endian."""
+        if dialect.name == "postgresql":
+            return np.frombuffer(value, dtype=">f4", offset=4).astype(np.float32)
+        return np.frombuffer(value, dtype="<f4")
+
 
 metadata = sa.MetaData()
 _OFFICE = ("office_id", sa.String(64))
@@ -27,6 +70,7 @@ submissions = sa.Table(
     sa.Column("content_sha256", sa.String(64), nullable=False),
     sa.Column("received_sha256", sa.String(64)),
     sa.Column("stored_at", sa.String(32), nullable=False),
+    sa.Column("erased_at", sa.String(32)),
     sa.UniqueConstraint("office_id", "source", "external_id"),
 )
 vectors = sa.Table(
@@ -35,7 +79,7 @@ vectors = sa.Table(
     sa.Column(*_OFFICE, primary_key=True),
     sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("encoder_id", sa.String(64), primary_key=True),
-    sa.Column("vector", sa.LargeBinary, nullable=False),
+    sa.Column("vector", Vector, nullable=False),
     sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
 )
 # ``words``: what a search goes by, in order, separated by blanks (a word holds none); empty where the text has no word.
@@ -52,6 +96,34 @@ analyses = sa.Table(
     metadata,
     sa.Column(*_OFFICE, primary_key=True),
     sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("model", sa.String(100), nullable=False),
+    sa.Column("primary_theme", sa.String(100), nullable=False),
+    sa.Column("matter", sa.String(100), nullable=False),
+    sa.Column("confidence", sa.Float, nullable=False),
+    sa.Column("decision", sa.String(10), nullable=False),
+    sa.Column("result", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+)
+# Former contents of revised submissions; ``content``: the columns of the submission as JSON.
+revisions = sa.Table(
+    "revisions",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("replaced_at", sa.String(32), nullable=False),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+)
+# What ``minsheng reindex`` has prepared and not yet put in place of ``vectors``, ``terms`` and ``analyses``.
+reanalyses = sa.Table(
+    "reanalyses",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("encoder_id", sa.String(64), primary_key=True),
+    sa.Column("vector", Vector, nullable=False),
+    sa.Column("words", sa.Text, nullable=False),
     sa.Column("model", sa.String(100), nullable=False),
     sa.Column("primary_theme", sa.String(100), nullable=False),
     sa.Column("matter", sa.String(100), nullable=False),
@@ -210,6 +282,8 @@ replies = sa.Table(
     sa.Column("at", sa.String(32), nullable=False),
     sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
 )
+# The roster and bulletins, in a file of their own.
+members, bulletins, bulletin_versions, bulletin_events, issue_registers = results_tables(metadata)
 sa.Index("ix_events_submission", events.c.office_id, events.c.submission_id, events.c.id)
 sa.Index("ix_standings_due", standings.c.office_id, standings.c.due)
 sa.Index("ix_replies_submission", replies.c.office_id, replies.c.submission_id)
@@ -275,3 +349,5 @@ works = sa.Table(
     sa.Column("imported_at", sa.String(32), nullable=False),
     sa.UniqueConstraint("office_id", "kind", "digest"),
 )
+# Emptied of a submission when it is erased. Every other table stays as it is and must hold no content.
+CONTENT = (vectors, terms, analyses, revisions, reanalyses, replies, topic_members)

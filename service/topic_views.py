@@ -155,7 +155,7 @@ def _order(view: TopicView) -> tuple[bool, bool, int, float, int, int]:
 
 
 def _external_ids(store: Store) -> dict[int, str]:
-    query = sa.select(submissions.c.id, submissions.c.external_id).where(store.mine(submissions))
+    query = sa.select(submissions.c.id, submissions.c.external_id).where(store.present())
     with store.reading() as connection:
         return {row.id: row.external_id for row in connection.execute(query)}
 

@@ -163,7 +163,7 @@ class Topics:
             if self.rows(connection) != rows:
                 return  # somebody was faster: what is there now is looked at next time
             self._write_topics(connection, found, rows, names, by)
-            query = sa.select(submissions.c.id, submissions.c.content_sha256).where(self.store.mine(submissions))
+            query = sa.select(submissions.c.id, submissions.c.content_sha256).where(self.store.present())
             shas = {row.id: row.content_sha256 for row in connection.execute(query)}
             members = [
                 {"office_id": self.store.office_id, "submission_id": number, "content_sha256": shas[number],

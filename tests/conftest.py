@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import threading
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 
 from nlp.contracts import Comparison, Encoding
 from nlp.corpus import Labelled
@@ -20,6 +25,7 @@ from nlp.screening import UrgencyScreen
 from nlp.similar import matching_sentences
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.training import Trained, analyse, extract, train
+from service.app import create_app
 from service.engine import Models, load_router
 from service.settings import ROOT, Settings
 from service.store import Store
@@ -88,6 +94,23 @@ class CharacterGrader:
         return np.array(rows).reshape(len(pairs), 3)
 
 
+@contextmanager
+def serving(settings: Settings, models: Models, store: Store) -> Iterator[str]:
+    """A real server on a free port of this machine; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = uvicorn.Config(create_app(settings, models, store), host="127.0.0.1", port=port, log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(10)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     if not REAL.is_dir():
@@ -128,8 +151,13 @@ def models(tiny: Trained, analyser: Analyser, taxonomy: Taxonomy) -> Models:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(database_url=f"sqlite:///{tmp_path / 'test.db'}")
+def database_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    return Settings(database_url=database_url)
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ def test_original_slices_the_submitted_text() -> None:
     [
         ("", "empty", "内容为空"),
         (" \n\t", "empty", "内容为空"),
+        ("\x1b\u200b ", "empty", "内容为空"),
         ("a\0b", "invalid_character", "第 2 个字符是空字符"),
         ("ab\ud83d", "invalid_character", "第 3 个字符是不成对的代理码 U+D83D"),
         ("字" * 11, "too_long", "最多 10 个字符，实为 11 个"),

@@ -262,6 +262,7 @@ def test_below_the_threshold_the_table_answers_unless_history_rules_it_out(propo
     against = HistoryModel(
         against.labels, against.vocabulary, replace(against.parameters, encoder_bias=bias), 1.1, "mini@0"
     )
+    assert lead(propose("街面乱", history=against, n=0.9)) == "env"  # it cannot rule out what it never learned
     doubt = propose("街面乱", history=against, m=0.9)
     assert doubt.lead is None
     assert "拿不准：职责表指向市城管局，以往类似的材料却多由别的单位主办（市公安局" in doubt.reason

@@ -18,10 +18,11 @@ from nlp.errors import InputError
 from service import access, cli, render
 from service.access import ROLES, ROUTES, Limiter, TooManyRequests, Unauthenticated
 from service.app import create_app
+from service.database import StoreError
 from service.engine import Models
 from service.keys import IDLE, LONGEST, Keys
 from service.settings import PAGES, ROOT, Settings
-from service.store import Store, Stored, StoreError, Submission, Submitter
+from service.store import Store, Stored, Submission, Submitter
 from tests.service.conftest import Run
 
 GUIDE = ROOT / "docs" / "operations.md"

@@ -56,7 +56,7 @@ def test_import_keeps_good_rows_and_reports_bad_ones(run: Run, tmp_path: Path) -
     )
     code, out, err = run("import", path, "--source", "board", "--rejects", rejects)
     assert code == 1
-    assert _lines(out) == [{"read": 5, "new": 2, "revised": 0, "unchanged": 0, "rejected": 3}]
+    assert _lines(out) == [{"read": 5, "new": 2, "revised": 0, "unchanged": 0, "erased": 0, "rejected": 3}]
     assert "第 3 行未导入：text：内容为空" in err
     assert "第 4 行未导入：row：应有 4 列，实有 2 列" in err
     assert "第 5 行未导入：received_at：日期无法识别" in err

@@ -13,9 +13,11 @@ from fastapi.testclient import TestClient
 
 from nlp.contracts import MatterScore
 from nlp.routing import Router
+from nlp.taxonomy import Taxonomy
 from service import learning_routing, routing
 from service.app import create_app
 from service.engine import Models, load_router
+from service.lifecycle import Lifecycle
 from service.settings import Settings
 from service.store import Store
 from tests.conftest import TINY, CharacterEncoder
@@ -128,6 +130,14 @@ def test_the_paper_of_nothing_is_not_found(client: TestClient) -> None:
     assert (response.status_code, response.json()["detail"]) == (404, "id：没有编号为 9 的材料")
 
 
+def test_an_erased_submission_has_no_proposal(client: TestClient) -> None:
+    client.post("/v1/submissions", json={"items": [{"text": FUMES}]})
+    client.request("DELETE", "/v1/submissions/1", json={"actor": "王芳", "reason": "本人要求"})
+    assert client.get("/v1/submissions/1").json()["routing"] is None
+    response = client.get("/v1/submissions/1/routing/notice")
+    assert (response.status_code, response.json()["detail"]) == (404, "id：没有编号为 1 的材料，已删除")
+
+
 def test_route_by_command(run: Run) -> None:
     lines = [{"id": "a", "text": FUMES}, {"id": "b"}]
     code, out, _ = run("route", "-", stdin="\n".join(json.dumps(line) for line in lines).encode())
@@ -201,8 +211,9 @@ def test_train_then_evaluate_routing(
 
 
 def test_a_decided_matter_is_routed_anew_and_trains(
-    client: TestClient, trainer: Run, past: Path, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    client: TestClient, trainer: Run, past: Path, tmp_path: Path, settings: Settings, taxonomy: Taxonomy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     client.post("/v1/submissions", json={"items": [{"text": LAMP}, {"text": "树倒了压着路"}]})
     assert client.get("/v1/submissions/1").json()["routing"]["matter"] == "roads_municipal"
     told = {"matter": "fumes_odour", "unit": "林业局", "actor": "王芳", "reason": "其实是另一回事"}
@@ -217,8 +228,8 @@ def test_a_decided_matter_is_routed_anew_and_trains(
     assert (summary["texts"], summary["left_to_table"]["市林业局"]) == (33, 2)
     code, _, err = trainer("train", "routing", "--from-corrections", "--out", tmp_path / "alone")
     assert (code, "实有 0 个" in err) == (2, True)
-    told = {"unit": "没有的局", "actor": "王芳", "reason": "写错"}
-    assert client.post("/v1/submissions/2/correction", json=told).status_code == 200
+    # A unit that has left the table since: no longer possible by the service.
+    Lifecycle(client.app.state.store).correct(2, "王芳", "写错", taxonomy, unit="没有的局")
     code, _, err = trainer("train", "routing", "--from-corrections", "--out", tmp_path / "alone")
     assert (code, "更正：2 号材料：unit：单位表中没有“没有的局”" in err) == (2, True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -11,24 +11,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from fastapi.testclient import TestClient
 
 from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
 from nlp.themes import search_terms
 from service.cases import Cases
+from service.database import StoreError
 from service.duplicates import Duplicates
-from service.engine import Engine, Models, reindex
+from service.engine import Engine, Models, reindex, require_vectors
 from service.search import Filters, Index, advice, matching, read_filters, set_words, without_words, words_of
-from service.settings import ROOT, Settings
 from service.store import Store, Submission
 from service.tables import terms
 from tests.service.conftest import Run
 from tests.service.test_store import ENCODER, analysis
 
+pytestmark = pytest.mark.both_engines
 LAMP = "小区门口的路灯坏了半个月没人修。"
 
 
@@ -58,7 +56,7 @@ def forget_words(store: Store) -> None:
 # Filters
 
 
-def test_filters_pass_exactly_what_they_say(store: Store) -> None:
+def test_filters_pass_exactly_what_they_say(store: Store, another: Callable[[str], Store]) -> None:
     base = Submission("12345", "", LAMP)
     items = [
         (replace(base, external_id="1", district="云岩区", received_at="2024-05-06T23:30:00+08:00"), "urban"),
@@ -84,7 +82,7 @@ def test_filters_pass_exactly_what_they_say(store: Store) -> None:
     day = datetime.fromisoformat("2024-05-07T00:00:00+08:00")
     assert (passing(received_from=day), passing(received_to=day)) == ([2, 3], [1])
     assert passing(received_from=day, theme="urban", district="云岩区", in_case=False) == [2]
-    assert matching(Store(store.url, "other"), Filters(theme="urban")).tolist() == []
+    assert matching(another("other"), Filters(theme="urban")).tolist() == []
 
 
 def test_filters_are_read_from_what_people_write(taxonomy: Taxonomy) -> None:
@@ -200,7 +198,6 @@ def test_words_are_stored_with_the_analysis_and_follow_a_revision(engine: Engine
     keep(engine, store, Submission("s", "2", "🙂🙂"))
     assert words_of(store, [2]) == {2: []}
     assert (without_words(store), advice(store)) == ([], None)
-    assert Store(store.url, "other").count() == 0
 
 
 # Older databases
@@ -225,6 +222,26 @@ def test_what_was_stored_before_words_were_kept_is_found_by_vector_until_reindex
     fresh.close()
 
 
+def test_reindexing_goes_on_where_it_was_interrupted_and_switches_at_the_end(
+    engine: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(engine, store, *(Submission("s", str(i), LAMP + "快" * i) for i in range(70)))
+    monkeypatch.setattr(type(engine.models.encoder), "encoder_id", "another")
+    fresh, stamp = Engine(engine.models, 4), store.stamp()
+    run = reindex(fresh, store, lambda answer: {})
+    assert fresh.run(lambda: next(run)) == 32
+    run.close()
+    assert (store.stamp(), len(store.vectors("characters")[0]), store.vectors("another")[0]) == (stamp, 70, [])
+    with pytest.raises(StoreError, match="有 70 件材料没有当前编码器（another）的向量"):
+        require_vectors(store, "another")
+    assert fresh.run(lambda: list(reindex(fresh, store, lambda answer: {}))) == [32, 38]
+    require_vectors(store, "another")
+    assert (store.vectors("characters")[0], len(store.vectors("another")[0])) == ([], 70)
+    assert [e["kind"] for e in store.history(1)] == ["received", "analysed", "analysed"]
+    assert len(fresh.index.follow(store).terms) == 70
+    fresh.close()
+
+
 def test_what_has_become_too_long_stays_without_words(engine: Engine, store: Store) -> None:
     keep(engine, store, Submission("s", "1", LAMP), Submission("s", "2", LAMP * 3))
     forget_words(store)
@@ -237,26 +254,9 @@ def test_what_has_become_too_long_stays_without_words(engine: Engine, store: Sto
     assert without_words(store) == [2]
 
 
-def test_a_database_without_the_table_is_upgraded(settings: Settings) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(ROOT / "service" / "migrations"))
-    with sa.create_engine(settings.database_url).begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
-        assert "terms" not in sa.inspect(connection).get_table_names()
-    opened = Store(settings.database_url, "default")
-    opened.add([(Submission("s", "1", LAMP), analysis())], ENCODER, "t")
-    assert words_of(opened, [1]) == {1: ["路灯", "坏"]}
-    opened.close()
-    with sa.create_engine(settings.database_url).begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0002")
-        assert "terms" not in sa.inspect(connection).get_table_names()
-
-
-def test_offices_search_apart(store: Store) -> None:
+def test_offices_search_apart(store: Store, another: Callable[[str], Store]) -> None:
     store.add([(Submission("s", "1", LAMP), analysis())], ENCODER, "t")
-    other = Store(store.url, "other")
+    other = another("other")
     assert words_of(other, [1]) == {}
     index = Index(ENCODER).follow(other)
     assert (len(index.terms), len(index.vectors.keys)) == (0, 0)
@@ -265,7 +265,6 @@ def test_offices_search_apart(store: Store) -> None:
     set_words(other, {1: ["油烟"]})
     assert words_of(other, [1]) == {1: ["油烟"]}
     assert words_of(store, [1]) == {}
-    other.close()
 
 
 # By HTTP and by command

@@ -1,18 +1,17 @@
 from __future__ import annotations
 
-import multiprocessing
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 
-from service.store import Analysis, Store, StoreError, Submission, Submitter
-from service.tables import metadata
+from service.database import StoreError
+from service.lifecycle import Lifecycle
+from service.reanalysis import prepare, switch
+from service.store import Analysis, Store, Submission, Submitter
 
+pytestmark = pytest.mark.both_engines
 ENCODER = "e1"
 
 
@@ -96,81 +95,76 @@ def test_vectors_come_back_with_their_owners(store: Store) -> None:
     assert matrix.shape == (0, 0)
 
 
-def test_offices_do_not_see_each_other(settings, store: Store) -> None:  # type: ignore[no-untyped-def]
+def test_offices_do_not_see_each_other(store: Store, another: Callable[[str], Store]) -> None:
     store.add([(submission(1), analysis())], ENCODER, "t")
-    other = Store(settings.database_url, "other")
+    other = another("other")
     assert other.count() == 0
     assert other.add([(submission(1), analysis())], ENCODER, "t") == [(1, "new")]
     assert store.count() == other.count() == 1
-    other.close()
 
 
-def test_reopening_keeps_everything_and_migrates_nothing(settings, store: Store) -> None:  # type: ignore[no-untyped-def]
+def test_reopening_keeps_everything_and_migrates_nothing(store: Store, another: Callable[[str], Store]) -> None:
     store.add([(submission(1), analysis())], ENCODER, "t")
-    again = Store(settings.database_url, settings.office_id)
+    again = another(store.office_id)
     assert again.get(1) == store.get(1)
     assert again.stamp() == store.stamp()
-    again.close()
 
 
-def test_the_migrations_make_exactly_these_tables(store: Store) -> None:
-    with sa.create_engine(store.url).connect() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), metadata)
-    assert differences == []
+# Former contents
 
 
-def _write(url: str, first: int) -> None:
-    own = Store(url, "default")
-    for number in range(first, first + 40):
-        own.add([(submission(number), analysis())], ENCODER, "t")
-    own.close()
+def test_a_revision_keeps_what_was_there_before(store: Store) -> None:
+    first = replace(submission(1), title="路灯", district="云岩区", submitter=Submitter("张三", kind="委员"))
+    store.add([(first, analysis())], ENCODER, "t")
+    assert store.revisions(1) == []
+    second, third = replace(first, text="路灯修好了"), replace(first, submitter=Submitter("李四"))
+    for changed in (second, third):
+        store.add([(changed, analysis())], ENCODER, "t")
+    former = store.revisions(1)
+    assert [(one.number, one.submission) for one in former] == [(1, first), (2, second)]
+    revised = [event for event in store.history(1) if event["kind"] == "revised"]
+    assert [event["detail"]["revision"] for event in revised] == [1, 2]
+    assert former[0].replaced_at == revised[0]["at"]
+    assert store.revisions(2) == []
 
 
-def test_two_processes_writing_at_once_lose_nothing(store: Store) -> None:
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_write, args=(store.url, first)) for first in (0, 20)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-        assert worker.exitcode == 0
-    assert store.count() == 60  # twenty of the eighty were the same submission
+def test_what_people_changed_is_kept_as_well(store: Store) -> None:
+    first = replace(submission(1), title="路灯")
+    store.add([(first, analysis())], ENCODER, "t")
+    titled = replace(first, title="青云路路灯")
+    Lifecycle(store).revise(1, titled, None, ENCODER, "王芳", "标题不清", None)
+    assert [one.submission for one in store.revisions(1)] == [first]
+    assert store.outcome(first) == "unchanged"
+    store.add([(replace(first, text="换了"), analysis())], ENCODER, "t")
+    assert [one.submission for one in store.revisions(1)] == [first, titled]
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"not a database" * 100, "file is not a database"), (b"SQLite format 3\0" + b"\xff" * 4096, "无法使用")],
-)
-def test_a_damaged_database_is_named(tmp_path: Path, content: bytes, message: str) -> None:
-    path = tmp_path / "broken.db"
-    path.write_bytes(content)
-    with pytest.raises(StoreError) as caught:
-        Store(f"sqlite:///{path}", "default")
-    assert str(path) in str(caught.value)
-    assert message in str(caught.value)
-    assert path.read_bytes() == content
+# Another encoder
 
 
-def test_damage_after_opening_is_an_error_not_an_answer(tmp_path: Path) -> None:
-    path = tmp_path / "test.db"
-    own = Store(f"sqlite:///{path}", "default")
-    own.add([(submission(i, "路灯坏了" * 500), analysis()) for i in range(50)], ENCODER, "t")
-    own.close()
-    content = bytearray(path.read_bytes())
-    content[4096:] = b"\xaa" * (len(content) - 4096)
-    path.write_bytes(bytes(content))
-    with pytest.raises(StoreError, match="从备份恢复"):
-        Store(f"sqlite:///{path}", "default").page()
+def test_what_is_prepared_is_used_only_from_the_switch_on(store: Store) -> None:
+    store.add([(submission(i), analysis("urban", i)) for i in range(3)], ENCODER, "t")
+    items, stamp = list(store.everything()), store.stamp()
+    prepare(store, [(item, analysis("ecology", 9)) for item in items[:2]], "e2")
+    prepare(store, [(items[1], analysis("ecology", 9))], "e2")  # another process did the same
+    assert (store.vectors(ENCODER)[0], store.vectors("e2")[0]) == ([1, 2, 3], [])
+    assert [s.id for s in store.page(theme="urban")] == [1, 2, 3]
+    assert (store.stamp(), store.without_vector("e2")) == (stamp, [1, 2, 3])
+    assert store.without_vector("e2", prepared=True) == [3]
+    assert switch(store, "e2") == 2
+    assert (store.vectors(ENCODER)[0], store.vectors("e2")[0]) == ([3], [1, 2])
+    np.testing.assert_array_equal(store.vectors("e2")[1][0], analysis(seed=9).vector)
+    assert [s.id for s in store.page(theme="ecology")] == [1, 2]
+    assert store.history(2)[-1]["detail"] == {"model": "model@1", "encoder": "e2"}
+    assert switch(store, "e2") == 0
 
 
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [
-        ("nonsense", "无法识别，应如 sqlite:///minsheng.db"),
-        ("sqlite:////no/such/folder/x.db", "所在的目录 /no/such/folder 不存在"),
-        ("mysql://localhost/x", "数据库地址"),
-    ],
-)
-def test_a_bad_database_address_is_explained(url: str, message: str) -> None:
-    with pytest.raises(StoreError, match=message):
-        Store(url, "default")
+def test_what_changes_while_it_is_prepared_is_not_switched(store: Store) -> None:
+    store.add([(submission(i), analysis()) for i in range(3)], ENCODER, "t")
+    items = list(store.everything())
+    store.add([(submission(0, "改过了"), analysis())], ENCODER, "t")
+    prepare(store, [(item, analysis("ecology")) for item in items], "e2")  # read before the revision
+    store.add([(submission(1, "也改了"), analysis())], ENCODER, "t")
+    assert switch(store, "e2") == 1
+    assert [s.id for s in store.page(theme="ecology")] == [3]
+    assert store.without_vector("e2") == [1, 2]
