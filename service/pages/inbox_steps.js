@@ -87,8 +87,8 @@ async function begin(name, ...given) {
     const done = await STEPS[name].run(signed, ...given);
     if (!done) return;
     if (done.undo) inbox.undo.push({ id: inbox.open.id, ...done });
-    say(done.text, { undo: Boolean(done.undo) });
     await goOn(inbox.open.id);
+    say(done.text, { undo: Boolean(done.undo) });
   } catch (error) {
     await failed(error);
   } finally {

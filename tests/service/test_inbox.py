@@ -59,11 +59,11 @@ def test_urgent_first_then_the_doubtful_and_what_people_judged_last(office: Test
 
 
 def test_the_inbox_is_narrowed_and_counts_what_stands_where(office: TestClient) -> None:
-    act(office, "routed", 2, unit="南明区综合行政执法局", days=1)
+    act(office, "routed", 2, unit="市综合行政执法局", days=1)
     act(office, "kept", 4)
     assert asked(office, state="待审核", urgent=True) == [3]
     assert sorted(asked(office, district="云岩区")) == [1, 4]
-    assert asked(office, unit="南明区综合行政执法局") == [2]
+    assert asked(office, unit="市综合行政执法局") == [2]
     assert asked(office, due="soon") == [2]
     assert asked(office, due="over") == []
     assert 1 in asked(office, theme="urban")
@@ -118,6 +118,17 @@ def test_what_is_near_a_stored_one_without_itself(office: TestClient) -> None:
 def test_nothing_is_near_what_is_not_there(office: TestClient) -> None:
     response = office.get("/v1/submissions/99/similar")
     assert (response.status_code, response.json()["detail"]) == (404, "id：没有编号为 99 的材料")
+
+
+def test_what_was_erased_is_in_no_list(office: TestClient) -> None:
+    response = office.request("DELETE", "/v1/submissions/5", json=SIGNED)
+    assert response.status_code in {200, 204}, response.text
+    assert 5 not in asked(office)
+    assert "已删除" not in office.get("/v1/inbox").json()["counts"]
+    assert [item["id"] for item in office.get("/v1/submissions/1/similar").json()["items"]][:1] == [4]
+    assert office.get("/v1/submissions/5/similar").status_code == 404
+    assert office.get("/v1/submissions/5").json()["analysis"]["themes"] == []
+    assert sum(one["submissions"] for one in office.get("/v1/agreement").json()["drift"]) == 4
 
 
 def rows(office: TestClient) -> dict[tuple[str | None, str | None], dict[str, Any]]:
