@@ -113,7 +113,7 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(engine.self_check)
         stop = threading.Event()
-        arguments = (app.state.duplicates, stop)
+        arguments = (app.state.duplicates, app.state.topics, stop)
         checker = threading.Thread(target=_check_regularly, args=arguments, daemon=True, name="self-check")
         checker.start()
         runner.start()
@@ -159,12 +159,13 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     return app
 
 
-def _check_regularly(duplicates: Duplicates, stop: threading.Event) -> None:
+def _check_regularly(duplicates: Duplicates, topics: Topics, stop: threading.Event) -> None:
     """Signs of life; and what another process erased is forgotten here too, though nobody asks anything."""
     while not stop.wait(SELF_CHECK_SECONDS):
         duplicates.engine.self_check()
         with suppress(StoreError):  # /readyz says so
             duplicates.engine.aside(duplicates.forget)
+            topics.forget()
 
 
 async def _measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

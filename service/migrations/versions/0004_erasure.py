@@ -20,10 +20,12 @@ _CONTENT = {
         "submitter_sector",
     ),
     "terms": ("words",),
+    "events": ("detail",),
     "analyses": ("result",),
     "revisions": ("content",),
     "vectors": ("vector",),
     "reanalyses": ("vector", "words", "result"),
+    "events": ("detail",),
 }  # fmt: skip
 
 
