@@ -32,6 +32,7 @@ ROLE_NAMES: dict[Role, str] = {"viewer": "查看", "operator": "经办", "admin"
 ROUTES: dict[str, Role | None] = {
     "GET /healthz": None,
     "GET /login": None,
+    "GET /inbox": None,
     "POST /login": None,
     "POST /logout": "viewer",
     "GET /readyz": "viewer",
@@ -46,6 +47,9 @@ ROUTES: dict[str, Role | None] = {
     "POST /v1/similar": "viewer",
     "GET /v1/submissions": "viewer",
     "GET /v1/submissions/{number}": "viewer",
+    "GET /v1/submissions/{number}/similar": "viewer",
+    "GET /v1/inbox": "viewer",
+    "GET /v1/agreement": "viewer",
     "GET /v1/submissions/{number}/routing/notice": "viewer",
     "POST /v1/submissions?dry_run=true": "viewer",
     "POST /v1/submissions": "operator",

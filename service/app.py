@@ -24,6 +24,7 @@ from service import (
     app_access,
     app_cases,
     app_exchange,
+    app_inbox,
     app_lifecycle,
     app_results,
     app_routing,
@@ -31,11 +32,13 @@ from service import (
     logs,
     problems,
     render,
+    render_inbox,
     schemas,
     schemas_lifecycle,
     schemas_routing,
 )
 from service.access import Caller, Clock, Limiter, acting, authorise, utc_now
+from service.agreement import Agreement, Report
 from service.app_lifecycle import tag
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
@@ -84,6 +87,19 @@ class Metrics:
         self.items = Counter("minsheng_items", "Classified items", ["theme", "decision"], registry=self.registry)
         self.failed = Counter("minsheng_failed_items", "Items refused", ["type"], registry=self.registry)
         self.stored = Gauge("minsheng_submissions", "Stored submissions", registry=self.registry)
+        self.agreed = Gauge("minsheng_agreement_ratio", "Proposals people kept", ["of"], registry=self.registry)
+        self.review = Gauge("minsheng_review_ratio", "Share for review, latest month", registry=self.registry)
+        self.drifted = Gauge("minsheng_drift", "1 where that share has left its band", registry=self.registry)
+
+    def follow(self, found: Report) -> None:
+        """Tell what people kept, and the doubt of the latest month."""
+        whole = found.rows()[:1]
+        for of in ("themes", "units"):
+            if whole and whole[0][of]["share"] is not None:
+                self.agreed.labels(of).set(whole[0][of]["share"])
+        if found.drift:
+            self.review.set(found.drift[-1].share)
+            self.drifted.set(found.drift[-1].outside)
 
 
 def create_app(settings: Settings, models: Models, store: Store, clock: Clock = utc_now) -> FastAPI:
@@ -119,15 +135,16 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     app.state.duplicates = Duplicates(engine, store)
     app.state.imports, app.state.runner = imports, runner
     app.state.lifecycle = Lifecycle(store, load_rules(settings), models.router.units)
+    app.state.agreement = Agreement(store)
     app.state.topics = Topics(engine, store, app.state.lifecycle.standing)
     app.state.keys = Keys(store, clock)
     app.state.failures = Limiter(settings.login_rate_limit, "密钥不对", clock)
     problems.install(app)
     app.include_router(router)
     app.include_router(app_access.doors, responses=_ERRORS)
-    more = (app_exchange.router, app_results.router, app_routing.router, app_topics.router)
-    for other in (app_access.router, app_cases.router, *more):
-        app.include_router(other, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
+    app.include_router(app_inbox.doors)
+    for other in (app_access, app_cases, app_exchange, app_inbox, app_results, app_routing, app_topics):
+        app.include_router(other.router, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
     app.include_router(app_lifecycle.router, responses={**_ERRORS, **dict.fromkeys((404, 409, 412, 428), _PROBLEM)})
     app.include_router(system)
     app.mount("/", StaticFiles(directory=PAGES, html=True), name="pages")
@@ -306,6 +323,7 @@ def get_submission(number: int, request: Request) -> JSONResponse:
     progress = {
         "routing": None if found.erased_at else render.proposal(propose_stored(models, store, found)),
         "standing": render.standing(lifecycle.standing([number])[number]),
+        "analysis": render_inbox.analysis(found),
         "replies": [mask(reply) for reply in lifecycle.replies(number)],
         "timeline": timeline(lifecycle.events(number), names_of(models.taxonomy)),
     }
@@ -360,7 +378,8 @@ def readyz(request: Request) -> JSONResponse:
 
 @system.get("/metrics", summary="Prometheus 指标")
 def metrics(request: Request) -> Response:
-    """请求数、用时、分类条数与失败条数。"""
+    """请求数、用时、分类条数与失败条数，人机一致与漂移。"""
     own: Metrics = request.app.state.metrics
+    own.follow(request.app.state.agreement.report())
     own.stored.set(request.app.state.store.count())
     return Response(generate_latest(own.registry), media_type=CONTENT_TYPE_LATEST)

@@ -135,24 +135,25 @@ class Lifecycle:
         given: Mapping[str, Any] | None = None,
         *,
         members: bool = False,
+        proposed: str | None = None,
         expected: frozenset[int] | None = None,
     ) -> tuple[int, ...]:
         """Take a step; ``members``: on the whole case that this submission leads. Numbers it was taken on.
 
-        Whoever has no running number yet gets it first. ``expected``: the versions the caller may have seen.
-        Raises InputError, NotFound, StepRefused, Stale, Conflict or CalendarEnds.
+        Whoever has no running number yet gets it first. ``proposed``: the machine's unit for this one, kept with the
+        step; ``expected``: versions the caller may have seen. Raises InputError, NotFound, Conflict or CalendarEnds.
         """
         actor, reason = signed(actor, reason)
-        step = STEPS.get(kind)
-        if step is None or not step.by_hand:
+        if kind not in STEPS or not STEPS[kind].by_hand:
             known = "、".join(one for one, step in STEPS.items() if step.by_hand)
             raise InputError("invalid_value", "kind", f"没有 {kind[:40]!r} 这一步，应为 {known} 之一")
         detail = checked(kind, given or {}, self.rules.ratings, self.rules.limits, self.units)
+        told = {"proposed": proposed} if proposed else {}
         with self.store.writing() as connection:
             self._must_match(connection, number, expected)
             numbers = self._with_members(connection, number) if members else (number,)
             for one in numbers:
-                self.take(connection, one, kind, actor, reason, detail)
+                self.take(connection, one, kind, actor, reason, detail | (told if one == number else {}))
         return numbers
 
     def correct(

@@ -133,7 +133,7 @@ def similar(found: Similar) -> dict[str, Any]:
         **fields,
         "received_at": submission.received_at,
         "score": round(found.score, 6),
-        **_grade(found.comparison, fields),
+        **grade(found.comparison, fields),
     }
 
 
@@ -152,7 +152,7 @@ def _probability(found: Comparison) -> dict[str, float]:
     return {grade: round(p, 6) for grade, p in grades.items()}
 
 
-def _grade(found: Comparison | None, fields: Mapping[str, str]) -> dict[str, Any]:
+def grade(found: Comparison | None, fields: Mapping[str, str]) -> dict[str, Any]:
     """The grade of a query and a stored text, of which only the masked ``fields`` may be shown."""
     if found is None:
         return {"relation": None, "probability": None, "conflicts": [], "shared": []}

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from service.schemas import StoredDetail, StoredOut, Strict, SubmitterIn
+from service.schemas import MatterScoreOut, StoredDetail, StoredOut, Strict, SubmitterIn, ThemeScoreOut
 from service.schemas_cases import Signed
 
 
@@ -125,8 +125,41 @@ class TimelineOut(BaseModel):
     reason: str
 
 
+class MarkOut(BaseModel):
+    """原文中的一段。"""
+
+    field: str
+    start: int
+    end: int
+    text: str
+
+
+class EvidenceMarkOut(MarkOut):
+    """一条依据：去掉这一段，主题的对数几率减少 weight。"""
+
+    theme: str
+    weight: float
+
+
+class AnalysisOut(BaseModel):
+    """机器的判断与依据；人判定过的仍照原样。个人信息已遮盖。"""
+
+    primary: str | None
+    confidence: float | None
+    decision: str | None
+    reason: str | None
+    matter: str | None
+    secondary: list[str]
+    themes: list[ThemeScoreOut]
+    matters: list[MatterScoreOut]
+    evidence: list[EvidenceMarkOut]
+    urgent: MarkOut | None
+
+
 class SubmissionDetail(StoredDetail):
     """一件材料的全部。"""
+
+    analysis: AnalysisOut
 
     standing: StandingOut
     replies: list[str] = Field(description="历次答复")
