@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,31 +20,12 @@ from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
 from service.cases import count_voices
 from service.dates import CHINA, parse_date
+from service.steps import Standing
 from service.store import Store, Submitter, now
 from service.tables import analyses, events, submissions
 
 UNKNOWN = "不详"
 _MONTHS = 12
-
-
-class Standing(Protocol):
-    """What became of a submission; None where nothing is known."""
-
-    @property
-    def state(self) -> str:
-        """待审核, 已转办, 已办结 …"""
-
-    @property
-    def lead_unit(self) -> str | None:
-        """主办单位."""
-
-    @property
-    def adoption(self) -> str | None:
-        """采用情况."""
-
-    @property
-    def satisfaction(self) -> str | None:
-        """满意度."""
 
 
 # Numbers → what became of those of which anything is known.

@@ -57,7 +57,8 @@ class Topics:
     def __init__(self, engine: Engine, store: Store, standings: Standings = no_standings) -> None:
         self.engine = engine
         self.store = store
-        self.standings = standings
+        # Of those that somebody has taken up: what nobody has handled tells nothing of how things are handled.
+        self.standings: Standings = lambda numbers: {n: s for n, s in standings(numbers).items() if s.number}
         self.works = Works(store)
         self._lock = threading.Lock()
         self._space: tuple[int, list[int], Space] | None = None
