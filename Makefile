@@ -58,4 +58,5 @@ bench: setup
 	$(PYTHON) bench/candidates.py
 	$(PYTHON) bench/lookup.py
 	$(PYTHON) bench/own_labels.py
+	$(PYTHON) bench/routing.py
 	$(PYTHON) bench/topics.py --growth 1773 100000

@@ -109,12 +109,12 @@ def score_themes(
     np.add.at(confusion, (y, predicted), 1)
     return Scores(
         n=len(y),
-        accuracy=_bootstrap(len(y), lambda rows: float(right[rows].mean())),
-        acceptable=_bootstrap(len(y), lambda rows: float(fine[rows].mean())),
-        macro_f1=_bootstrap(len(y), macro),
+        accuracy=bootstrap(len(y), lambda rows: float(right[rows].mean())),
+        acceptable=bootstrap(len(y), lambda rows: float(fine[rows].mean())),
+        macro_f1=bootstrap(len(y), macro),
         macro_f1_labels=len(frequent),
-        acceptable_at_coverage=_bootstrap(len(y), covered),
-        ece=_bootstrap(len(y), lambda rows: calibration_error(confidence[rows], right[rows])),
+        acceptable_at_coverage=bootstrap(len(y), covered),
+        ece=bootstrap(len(y), lambda rows: calibration_error(confidence[rows], right[rows])),
         threshold=threshold,
         accepted_share=float(accepted.mean()) if accepted is not None else None,
         accepted_error=float(1 - fine[accepted].mean()) if accepted is not None and accepted.any() else None,
@@ -155,7 +155,8 @@ def calibration_error(confidence: Array, right: NDArray[np.bool_]) -> float:
     return gaps / len(confidence)
 
 
-def _bootstrap(n: int, figure: Callable[[NDArray[np.int64]], float]) -> Estimate:
+def bootstrap(n: int, figure: Callable[[NDArray[np.int64]], float]) -> Estimate:
+    """``figure`` of all n rows, with its 95 % interval over resampled rows."""
     rng = np.random.default_rng(_SEED)
     values = [figure(rng.integers(0, n, n)) for _ in range(_RESAMPLES)]
     low, high = np.percentile(values, [2.5, 97.5])

@@ -150,7 +150,7 @@ def train(
         draft.parameters,
         presence=presence,
         presence_threshold=presence_threshold,
-        accept_threshold=_accept_threshold(probabilities, themes, weights),
+        accept_threshold=risk_threshold(probabilities.max(axis=1), probabilities.argmax(axis=1) == themes, weights),
     )
     progress("拟合", 1, 1)
     model = ThemeModel(taxonomy, labels, base.vocabulary, parameters, name)
@@ -274,13 +274,14 @@ def _weights_of_life(taxonomy: Taxonomy, themes: IntVector) -> Array:
 
 
 def fit_pool(held_out: NDArray[np.float64], shift: Array, y: IntVector, weights: Array) -> Array:
-    """Weights (2,) of encoder and term logits with the least out-of-fold log loss, neither negative."""
+    """Weights (m,) of held-out logits (m, n, K) with the least log loss, none negative."""
 
     def loss(pool: Array) -> float:
         log_p = log_softmax(np.tensordot(pool, held_out, axes=1) + shift, axis=1)
         return -float(weights @ log_p[np.arange(len(y)), y]) / len(y)
 
-    found = minimize(loss, np.array([0.7, 0.7]), method="L-BFGS-B", bounds=[(0.0, 10.0)] * 2)
+    start = np.full(len(held_out), 0.7)
+    found = minimize(loss, start, method="L-BFGS-B", bounds=[(0.0, 10.0)] * len(held_out))
     return np.asarray(found.x, dtype=np.float64)
 
 
@@ -320,11 +321,13 @@ def _fit_presence(
     return weights, float(max(grid, key=f_half)) if truth.any() else 1.1
 
 
-def _accept_threshold(probabilities: Array, themes: IntVector, weights: Array) -> float:
-    """The lowest confidence at which the error among all more confident answers stays within ACCEPTED_RISK."""
-    confidence = probabilities.max(axis=1)
+def risk_threshold(confidence: Array, right: NDArray[np.bool_], weights: Array) -> float:
+    """The lowest confidence at which the error among all more confident answers stays within ACCEPTED_RISK.
+
+    All (n,); above any confidence where no answer is safe.
+    """
     order = np.argsort(-confidence, kind="stable")
-    wrong = np.cumsum(weights[order] * (probabilities.argmax(axis=1)[order] != themes[order]))
+    wrong = np.cumsum(weights[order] * ~right[order])
     within = np.flatnonzero(wrong / np.cumsum(weights[order]) <= ACCEPTED_RISK)
     return float(confidence[order][within[-1]]) if len(within) else 1.1
 

@@ -118,6 +118,16 @@ class Units:
         return {name: unit for unit in sorted(self.units, key=lambda u: u.valid_from) for name in unit.names}
 
     @cached_property
+    def local(self) -> dict[str, Unit]:
+        """The governments and zone committees by district or, where they have none, by name."""
+        return {unit.district or unit.name: unit for unit in self.units if unit.level in ("district", "zone")}
+
+    @cached_property
+    def zone_names(self) -> dict[str, Unit]:
+        """Names of the zones that the gazetteer has no district for: only their own names tell them."""
+        return {name: unit for unit in self.units if unit.level == "zone" and not unit.district for name in unit.names}
+
+    @cached_property
     def _duties_by_matter(self) -> dict[str, tuple[Duty, ...]]:
         matters = dict.fromkeys(duty.matter for duty in self.duties)
         return {matter: tuple(duty for duty in self.duties if duty.matter == matter) for matter in matters}
@@ -132,14 +142,14 @@ class Units:
             if cues
         }
 
-    def find(self, name: str) -> Unit:
+    def find(self, name: str, field: str = "unit") -> Unit:
         """The unit with this id, name or alias; raises InputError with the nearest names."""
         wanted = name.strip()
         unit = self.unit_by_id.get(wanted) or self._unit_by_name.get(wanted)
         if unit is None:
             near = difflib.get_close_matches(wanted, self._unit_by_name, n=3)
             hint = f"，相近的有：{'、'.join(near)}" if near else ""
-            raise InputError("invalid_value", "unit", f"单位表中没有“{wanted}”{hint}")
+            raise InputError("invalid_value", field, f"单位表中没有“{wanted}”{hint}")
         return unit
 
     def at(self, day: date) -> Units:

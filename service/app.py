@@ -24,15 +24,21 @@ from service import (
     app_access,
     app_cases,
     app_exchange,
+    app_inbox,
     app_lifecycle,
+    app_results,
+    app_routing,
     app_topics,
     logs,
     problems,
     render,
+    render_inbox,
     schemas,
     schemas_lifecycle,
+    schemas_routing,
 )
 from service.access import Caller, Clock, Limiter, acting, authorise, utc_now
+from service.agreement import Agreement, Report
 from service.app_lifecycle import tag
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
@@ -46,6 +52,7 @@ from service.imports import Imports, Runner
 from service.intake import to_submission
 from service.keys import Keys
 from service.lifecycle import Due, Lifecycle, load_rules
+from service.routing import propose_stored, route_items
 from service.schemas_cases import Signed
 from service.search import advice, read_filters
 from service.settings import PAGES, Settings
@@ -80,6 +87,19 @@ class Metrics:
         self.items = Counter("minsheng_items", "Classified items", ["theme", "decision"], registry=self.registry)
         self.failed = Counter("minsheng_failed_items", "Items refused", ["type"], registry=self.registry)
         self.stored = Gauge("minsheng_submissions", "Stored submissions", registry=self.registry)
+        self.agreed = Gauge("minsheng_agreement_ratio", "Proposals people kept", ["of"], registry=self.registry)
+        self.review = Gauge("minsheng_review_ratio", "Share for review, latest month", registry=self.registry)
+        self.drifted = Gauge("minsheng_drift", "1 where that share has left its band", registry=self.registry)
+
+    def follow(self, found: Report) -> None:
+        """Tell what people kept, and the doubt of the latest month."""
+        whole = found.rows()[:1]
+        for of in ("themes", "units"):
+            if whole and whole[0][of]["share"] is not None:
+                self.agreed.labels(of).set(whole[0][of]["share"])
+        if found.drift:
+            self.review.set(found.drift[-1].share)
+            self.drifted.set(found.drift[-1].outside)
 
 
 def create_app(settings: Settings, models: Models, store: Store, clock: Clock = utc_now) -> FastAPI:
@@ -93,7 +113,7 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(engine.self_check)
         stop = threading.Event()
-        arguments = (app.state.duplicates, stop)
+        arguments = (app.state.duplicates, app.state.topics, stop)
         checker = threading.Thread(target=_check_regularly, args=arguments, daemon=True, name="self-check")
         checker.start()
         runner.start()
@@ -114,15 +134,17 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     app.state.settings, app.state.engine, app.state.store, app.state.metrics = settings, engine, store, Metrics()
     app.state.duplicates = Duplicates(engine, store)
     app.state.imports, app.state.runner = imports, runner
-    app.state.lifecycle = Lifecycle(store, load_rules(settings))
+    app.state.lifecycle = Lifecycle(store, load_rules(settings), models.router.units)
+    app.state.agreement = Agreement(store)
     app.state.topics = Topics(engine, store, app.state.lifecycle.standing)
     app.state.keys = Keys(store, clock)
     app.state.failures = Limiter(settings.login_rate_limit, "密钥不对", clock)
     problems.install(app)
     app.include_router(router)
     app.include_router(app_access.doors, responses=_ERRORS)
-    for other in (app_access.router, app_cases.router, app_exchange.router, app_topics.router):
-        app.include_router(other, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
+    app.include_router(app_inbox.doors)
+    for other in (app_access, app_cases, app_exchange, app_inbox, app_results, app_routing, app_topics):
+        app.include_router(other.router, responses={**_ERRORS, **dict.fromkeys((404, 409), _PROBLEM)})
     app.include_router(app_lifecycle.router, responses={**_ERRORS, **dict.fromkeys((404, 409, 412, 428), _PROBLEM)})
     app.include_router(system)
     app.mount("/", StaticFiles(directory=PAGES, html=True), name="pages")
@@ -137,12 +159,13 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
     return app
 
 
-def _check_regularly(duplicates: Duplicates, stop: threading.Event) -> None:
+def _check_regularly(duplicates: Duplicates, topics: Topics, stop: threading.Event) -> None:
     """Signs of life; and what another process erased is forgotten here too, though nobody asks anything."""
     while not stop.wait(SELF_CHECK_SECONDS):
         duplicates.engine.self_check()
         with suppress(StoreError):  # /readyz says so
             duplicates.engine.aside(duplicates.forget)
+            topics.forget()
 
 
 async def _measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -186,6 +209,14 @@ def classify(body: schemas.ClassifyRequest, request: Request) -> JSONResponse:
         else:
             metrics.items.labels(item["primary"], item["decision"]).inc()
     return JSONResponse({"items": items})
+
+
+@router.post("/route", response_model=schemas_routing.RouteResponse, tags=["转办"], summary="拟办")
+def route(body: schemas_routing.RouteRequest, request: Request) -> JSONResponse:
+    """每条材料拟由谁主办、协办，理由与职责依据；拿不准的交人工。只是建议，不登记。"""
+    _count_limit(request, body.items)
+    engine: Engine = request.app.state.engine
+    return JSONResponse({"items": engine.run(lambda: route_items(engine, body.items))})
 
 
 @router.post("/compare", response_model=schemas.CompareResponse, tags=["分析"], summary="比较两段材料")
@@ -277,9 +308,7 @@ def list_submissions(
     return JSONResponse({"items": items, "next": following})
 
 
-@router.get(
-    "/submissions/{number}", response_model=schemas_lifecycle.SubmissionDetail, tags=["材料"], summary="一条材料"
-)
+@router.get("/submissions/{number}", response_model=schemas_routing.RoutedDetail, tags=["材料"], summary="一条材料")
 def get_submission(number: int, request: Request) -> JSONResponse:
     """一条材料、它的分析结果、历次修改前的内容和经过；个人信息已遮盖。已删除的只剩编号、来源与经过。"""
     store: Store = request.app.state.store
@@ -290,11 +319,13 @@ def get_submission(number: int, request: Request) -> JSONResponse:
     follows, followed_by = cases.links().get(number), cases.later([number])[number]
     relations = {"case": cases.case_of(number), "follows": follows, "followed_by": followed_by}
     lifecycle: Lifecycle = request.app.state.lifecycle
-    names = names_of(request.app.state.engine.models.taxonomy)
+    models = request.app.state.engine.models
     progress = {
+        "routing": None if found.erased_at else render.proposal(propose_stored(models, store, found)),
         "standing": render.standing(lifecycle.standing([number])[number]),
+        "analysis": render_inbox.analysis(found),
         "replies": [mask(reply) for reply in lifecycle.replies(number)],
-        "timeline": timeline(lifecycle.events(number), names),
+        "timeline": timeline(lifecycle.events(number), names_of(models.taxonomy)),
     }
     body = render.detail(found, relations | progress, store.history(number), store.revisions(number))
     return JSONResponse(body, headers=tag(lifecycle, number))
@@ -347,7 +378,8 @@ def readyz(request: Request) -> JSONResponse:
 
 @system.get("/metrics", summary="Prometheus 指标")
 def metrics(request: Request) -> Response:
-    """请求数、用时、分类条数与失败条数。"""
+    """请求数、用时、分类条数与失败条数，人机一致与漂移。"""
     own: Metrics = request.app.state.metrics
+    own.follow(request.app.state.agreement.report())
     own.stored.set(request.app.state.store.count())
     return Response(generate_latest(own.registry), media_type=CONTENT_TYPE_LATEST)

@@ -16,6 +16,7 @@ from service.columns import FIELDS
 from service.engine import Analysed, Engine, analysis_of
 from service.intake import to_submission
 from service.lifecycle import Lifecycle, MatchMissing
+from service.routing import propose_stored
 from service.schemas import SubmitterIn
 from service.sheets import Row
 from service.store import Store, Submission
@@ -56,9 +57,18 @@ def step(number: int, body: schemas_lifecycle.StepRequest, request: Request) -> 
         body.reason,
         given,
         members=body.members,
+        proposed=_proposed(request, number) if body.kind == "routed" else None,
         expected=expected(request),
     )
     return _stepped(lifecycle, number, applied)
+
+
+def _proposed(request: Request, number: int) -> str | None:
+    """The unit that the machine proposes for a stored submission: what is decided is measured by it later."""
+    store: Store = request.app.state.store
+    found = store.get(number) if 0 < number < 2**31 else None
+    lead = propose_stored(request.app.state.engine.models, store, found).lead if found and not found.erased_at else None
+    return lead.name if lead else None
 
 
 @router.post("/submissions/{number}/correction", response_model=schemas_lifecycle.SteppedOut, summary="更正")

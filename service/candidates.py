@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import log
 from typing import Literal
 
-from service.statistics import Standing
+from service.steps import Standing
 from service.topic_views import Match, TopicView, matches, overview, works_of
 from service.topics import Topics
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from nlp.errors import InputError, MinshengError
-from service import cli_exchange, cli_lifecycle, render
+from service import cli_exchange, cli_lifecycle, cli_results, render
 from service.cli_cases import cases_app
 from service.cli_exchange import SomeFailed
 from service.cli_keys import keys_app
@@ -48,6 +48,7 @@ app.add_typer(keys_app, name="keys")
 app.command("import")(cli_exchange.import_)
 app.command("export")(cli_exchange.export)
 cli_lifecycle.install(app)
+cli_results.install(app)
 app.add_typer(topics_app, name="topics")
 
 _BATCH = 32
@@ -130,6 +131,14 @@ def compare(file: Annotated[str, typer.Argument(help="JSON Lines 文件，- 为�
     from service.batch import compare_items  # noqa: PLC0415  (loads the models' libraries)
 
     _answer_lines(file, "比较", compare_items, read_settings())
+
+
+@app.command()
+def route(file: Annotated[str, typer.Argument(help="JSON Lines 文件，- 为标准输入")]) -> None:
+    """拟办：每行一条 {"id","title"?,"text","district"?,"address"?}，逐行输出拟由谁主办、协办、理由与依据。"""
+    from service.routing import route_items  # noqa: PLC0415  (loads the models' libraries)
+
+    _answer_lines(file, "拟办", route_items, read_settings())
 
 
 def _answer_lines(

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from nlp.errors import InputError
+from nlp.taxonomy import load_taxonomy
+from nlp.units import load_units
 from service.cli_cases import Actor, Format, Reason
 from service.cli_models import open_store, print_json, read_settings
 
@@ -23,7 +25,9 @@ def _lifecycle() -> Iterator[Any]:
 
     settings = read_settings()
     with open_store(settings) as store:
-        yield Lifecycle(store, load_rules(settings))
+        taxonomy = load_taxonomy(settings.corpora / "taxonomy" / "taxonomy.toml")
+        units = load_units(settings.corpora / "units", taxonomy.matter_by_id.keys())
+        yield Lifecycle(store, load_rules(settings), units)
 
 
 def list_(
@@ -94,12 +98,17 @@ def step(
     form: Annotated[str | None, typer.Option(help="单篇、综合或转送")] = None,
     issue: Annotated[str | None, typer.Option(help="期号")] = None,
     note: Annotated[str | None, typer.Option(help="备注")] = None,
+    happened_on: Annotated[str | None, typer.Option("--on", help="采用、批示、采纳是哪一天，不给则为今天")] = None,
+    event: Annotated[int | None, typer.Option(help="撤销记录：要撤销的记录的号码，见 events --format json")] = None,
+    person: Annotated[list[int] | None, typer.Option(help="认定反映人：名册中的编号，可多次给出")] = None,
+    nobody: Annotated[bool, typer.Option("--nobody", help="认定反映人：不是名册中的人")] = False,
 ) -> None:
     """办理一步：登记、转办、签收、答复、办结等；不能走的一步说明可以走哪些。"""
     given = {
         "unit": unit, "support": support or None, "parts": _parts(part), "category": category, "days": days,
         "override": override, "reviewer": reviewer, "due": due, "approved_by": approved_by, "reply": reply,
         "result": result, "rating": rating, "level": level, "form": form, "issue": issue, "note": note,
+        "happened_on": happened_on, "event": event, "persons": [] if nobody else person or None,
     }  # fmt: skip
     from service import render  # noqa: PLC0415  (loads the models' libraries)
 

@@ -25,6 +25,12 @@ ByFileOption = Annotated[
 ]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="把全部结果写入这个 JSON 文件")]
 HtmlOption = Annotated[Path | None, typer.Option("--html", help="把报告写入这个 HTML 文件")]
+TextOption = Annotated[str, typer.Option("--text", help="正文所在的列")]
+UnitOption = Annotated[str, typer.Option("--unit", help="主办单位所在的列：单位表中的编号、名称或别名")]
+TitleOption = Annotated[str | None, typer.Option("--title", help="标题所在的列")]
+DistrictOption = Annotated[str | None, typer.Option("--district", help="区（市、县）所在的列")]
+SecondOption = Annotated[str | None, typer.Option("--second", help="另一个也可以主办的单位所在的列")]
+CorrectionsOption = Annotated[bool, typer.Option("--from-corrections", help="加上已登记材料中经人更正的")]
 ModelOption = Annotated[Path | None, typer.Option("--model", help="主题模型目录，默认用设置中的")]
 
 
@@ -109,10 +115,13 @@ def train_themes(
     ] = None,
     by_file: ByFileOption = False,
     adaptation: Annotated[Path | None, typer.Option("--adaptation", help="用同一批语料适配编码器的目录")] = None,
+    from_corrections: CorrectionsOption = False,
 ) -> None:
-    """训练主题模型：用项目语料，或用本单位已有的带标签历史。"""
+    """训练主题模型：用项目语料，或用本单位已有的带标签历史，可加上已登记材料的更正。"""
+    from service.corrections import corrected_matters  # noqa: PLC0415
     from service.learning import train_theme_model  # noqa: PLC0415  (loads scikit-learn and torch)
 
+    settings = read_settings()
     with progress_bar() as progress:
         summary = train_theme_model(
             data,
@@ -123,9 +132,10 @@ def train_themes(
             taxonomy=taxonomy,
             by_file=by_file,
             adaptation=adaptation,
-            settings=read_settings(),
+            settings=settings,
             report=reporter(progress),
             command=" ".join(["minsheng", *sys.argv[1:]]),
+            more=corrected_matters(settings) if from_corrections else (),
         )
     print_json(summary)
 
@@ -199,6 +209,36 @@ def train_screening(
     print_json(summary)
 
 
+@train_app.command("routing")
+def train_routing(
+    out: Annotated[Path, typer.Option("--out", help="模型目录")],
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", help="转办历史：CSV、XLSX 或 JSON Lines 文件，可多次给出")
+    ] = None,
+    text: TextOption = "text",
+    unit: UnitOption = "unit",
+    title: TitleOption = None,
+    district: DistrictOption = None,
+    second: SecondOption = None,
+    from_corrections: CorrectionsOption = False,
+) -> None:
+    """用本单位的转办历史（和已登记材料的更正）训练转办模型；材料太少的单位仍按职责表。"""
+    from service.learning_routing import Columns, train_routing_model  # noqa: PLC0415  (loads scikit-learn and torch)
+
+    columns = Columns(text, unit, title, district, second)
+    with progress_bar() as progress:
+        summary = train_routing_model(
+            data or [],
+            out,
+            columns,
+            read_settings(),
+            reporter(progress),
+            " ".join(["minsheng", *sys.argv[1:]]),
+            from_corrections=from_corrections,
+        )
+    print_json(summary)
+
+
 @evaluate_app.command("screening")
 def evaluate_screening(
     files: Annotated[list[Path], typer.Argument(help="筛查例（JSON Lines），可多个")], json_out: JsonOption = None
@@ -239,6 +279,27 @@ def evaluate_pairs(
 
     with progress_bar() as progress:
         result, page = evaluate_pair_model(file, read_settings(), reporter(progress))
+    _report(result, page, json_out, html_out)
+
+
+@evaluate_app.command("routing")
+def evaluate_routing(
+    file: Annotated[Path, typer.Argument(help="转办历史：CSV、XLSX 或 JSON Lines 文件")],
+    text: TextOption = "text",
+    unit: UnitOption = "unit",
+    title: TitleOption = None,
+    district: DistrictOption = None,
+    second: SecondOption = None,
+    json_out: JsonOption = None,
+    html_out: HtmlOption = None,
+) -> None:
+    """评测转办：提出主办单位的比例、与历史一致的比例、前三个候选中的比例，均带 95% 区间。"""
+    from service.learning_routing import Columns, evaluate_routing_model  # noqa: PLC0415
+
+    with progress_bar() as progress:
+        result, page = evaluate_routing_model(
+            file, Columns(text, unit, title, district, second), read_settings(), reporter(progress)
+        )
     _report(result, page, json_out, html_out)
 
 

@@ -22,7 +22,7 @@ from nlp.normalise import normalise
 from nlp.retrieval import Keys
 from nlp.similar import added_sentences
 from nlp.themes import search_terms
-from service.cases import Cases, Outline, count_voices, voice_of
+from service.cases import Cases, NotFound, Outline, count_voices, voice_of
 from service.engine import Analysed, Engine, store_batch
 from service.search import words_of
 from service.store import Store, Stored, Submission
@@ -48,6 +48,14 @@ class Candidate:
     score: float
     comparison: Comparison
     case: int | None
+
+
+@dataclass(frozen=True)
+class Near:
+    """A submission near a stored one, and whether the same submitter raised it."""
+
+    candidate: Candidate
+    same_submitter: bool
 
 
 @dataclass(frozen=True)
@@ -154,18 +162,45 @@ class Duplicates:
             voice = voice_of(submission.submitter)
             mine = {n for n in voices.get(voice, []) if n != number} if voice else set()
             scores = self._near(document, encoding.vector, mine, number)
-            likely: list[Candidate] = []
-            for stored, other in self._profiles.get(sorted(scores)):
-                comparison = self.engine.models.pairs.compare(profile, other)
-                if comparison.relation == "duplicate" and (stored.id in mine or stored.id not in links):
-                    case, _ = memberships.get(stored.id, (None, 0))
-                    likely.append(Candidate(stored, scores[stored.id], comparison, case))
-            likely.sort(key=lambda c: (-c.comparison.duplicate, -c.score, c.stored.id))
+            likely = [
+                one
+                for one in self._compared(profile, scores, memberships)
+                if one.comparison.relation == "duplicate" and (one.stored.id in mine or one.stored.id not in links)
+            ]
             others = tuple(c for c in likely if c.stored.id not in mine)[:_MAX_DUPLICATES]
             earlier = (c for c in likely if c.stored.id in mine and (number is None or c.stored.id < number))
             follows = next(earlier, None)
             answers.append(Received(number, outcome, others, follows))
         return answers
+
+    def near(self, number: int, limit: int) -> tuple[Stored, list[Near]]:
+        """A stored submission and what is graded duplicate or related to it, the duplicates first.
+
+        On the encoder's thread only; raises NotFound.
+        """
+        own = self._profiles.get([number]) if 0 < number < 2**31 else []
+        if not own:
+            raise NotFound("id", f"没有编号为 {number} 的材料")
+        [(stored, profile)] = own
+        voice = voice_of(stored.submission.submitter)
+        mine = set(self.cases.voices().get(voice, [])) - {number} if voice else set()
+        scores = self._near(profile.document, profile.encoding.vector, mine, number)
+        found = self._compared(profile, scores, self.cases.memberships())
+        found.sort(key=lambda c: c.comparison.relation != "duplicate")
+        alike = [one for one in found if one.comparison.relation != "unrelated"]
+        return stored, [Near(one, one.stored.id in mine) for one in alike[:limit]]
+
+    def _compared(
+        self, profile: Profile, scores: dict[int, float], memberships: dict[int, tuple[int, int]]
+    ) -> list[Candidate]:
+        """Each of the stored submissions in ``scores`` graded against a profile, the likeliest duplicates first."""
+        found = [
+            Candidate(
+                s, scores[s.id], self.engine.models.pairs.compare(profile, other), memberships.get(s.id, (None,))[0]
+            )
+            for s, other in self._profiles.get(sorted(scores))
+        ]
+        return sorted(found, key=lambda c: (-c.comparison.duplicate, -c.score, c.stored.id))
 
     def _near(self, document: Document, vector: FloatArray, mine: set[int], number: int | None) -> dict[int, float]:
         """Number → cosine of the stored submissions to be graded, without ``number`` itself."""

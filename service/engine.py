@@ -18,9 +18,12 @@ from nlp.document import Analyser, Document
 from nlp.encoder import load_encoder
 from nlp.errors import InputError, MinshengError
 from nlp.matching import load_pair_model
+from nlp.routing import Router
+from nlp.routing_model import load_history_model
 from nlp.screening import Screen, load_screen
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.themes import ThemeModel, load_theme_model, search_terms
+from nlp.units import load_units
 from service.database import StoreError
 from service.reanalysis import prepare, switch
 from service.search import Filters, Index, matching, set_words, without_words
@@ -52,6 +55,7 @@ class Models:
     taxonomy: Taxonomy
     screen: Screen
     pairs: PairGrader
+    router: Router
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,15 @@ def load_models(settings: Settings) -> Models:
     themes = load_theme_model(settings.theme_model, taxonomy, encoder.encoder_id)
     screen = load_screen(settings.screening_model, settings.corpora, encoder.encoder_id)
     pairs = load_pair_model(settings.pair_model, settings.corpora, encoder.encoder_id)
-    return Models(analyser, encoder, themes, themes.taxonomy, screen, pairs)
+    router = load_router(settings, taxonomy, encoder.encoder_id)
+    return Models(analyser, encoder, themes, themes.taxonomy, screen, pairs, router)
+
+
+def load_router(settings: Settings, taxonomy: Taxonomy, encoder_id: str) -> Router:
+    """The responsibility table, keyed on the matters of ``taxonomy``, and the history model where one is set."""
+    units = load_units(settings.corpora / "units", taxonomy.matter_by_id.keys())
+    history = load_history_model(settings.routing_model, encoder_id) if settings.routing_model else None
+    return Router(units, taxonomy, history)
 
 
 class Engine:

@@ -8,6 +8,7 @@ from typing import Any
 
 from nlp.errors import InputError
 from nlp.normalise import MAX_CHARS, validate
+from nlp.units import Units
 from service.steps import STEPS
 from service.workdays import MAX_DAYS
 
@@ -26,7 +27,7 @@ def checked(
     given: Mapping[str, Any],
     ratings: Collection[str],
     categories: Collection[str],
-    units: Mapping[str, str] | None,
+    units: Units | None,
 ) -> dict[str, Any]:
     """The fields of a step as the event will hold them, None left out; raises InputError naming the field."""
     step = STEPS[kind]
@@ -54,14 +55,10 @@ def checked(
     return found
 
 
-def unit_name(field: str, value: object, units: Mapping[str, str] | None) -> str:
-    """The name of a unit given by id or name; raises InputError where it is not in the list, if there is one."""
+def unit_name(field: str, value: object, units: Units | None) -> str:
+    """The name of a unit given by id, name or alias; raises InputError where a table has none such."""
     name = validate(value, field, _MAX_UNIT).strip()
-    if units is None:
-        return name
-    if name not in units and name not in units.values():
-        raise InputError("invalid_value", field, f"单位表中没有 {name!r}")
-    return units.get(name, name)
+    return name if units is None else units.find(name, field).name
 
 
 def _one_of(field: str, value: object, known: Collection[str]) -> str:
@@ -85,11 +82,23 @@ def _days(field: str, value: object, _units: object) -> int:
     return value
 
 
-def _units(field: str, value: object, units: Mapping[str, str] | None) -> list[str]:
+def _units(field: str, value: object, units: Units | None) -> list[str]:
     return [unit_name(field, one, units) for one in _list(field, value)]
 
 
-def _parts(field: str, value: object, units: Mapping[str, str] | None) -> list[dict[str, str]]:
+def _number(field: str, value: object, _units: object) -> int:
+    if type(value) is not int or not 1 <= value < 2**31:
+        raise InputError("invalid_value", field, f"应为编号（正整数），实为 {str(value)[:40]!r}")
+    return value
+
+
+def _numbers(field: str, value: object, _units: object) -> list[int]:
+    numbers = [_number(field, one, None) for one in _list(field, value)]
+    _no_repeats(field, [str(number) for number in numbers])
+    return numbers
+
+
+def _parts(field: str, value: object, units: Units | None) -> list[dict[str, str]]:
     parts = _list(field, value)
     if len(parts) < 2:
         raise InputError("invalid_value", field, f"分办至少要两件事，实有 {len(parts)} 件")
@@ -124,10 +133,13 @@ def _no_repeats(field: str, names: list[str]) -> None:
         raise InputError("invalid_value", field, f"{repeated!r} 重复")
 
 
-_READERS: dict[str, Callable[[str, object, Mapping[str, str] | None], Any]] = {
+_READERS: dict[str, Callable[[str, object, Units | None], Any]] = {
     "unit": unit_name,
     "support": _units,
     "days": _days,
     "due": _day,
+    "happened_on": _day,
+    "event": _number,
+    "persons": _numbers,
     "parts": _parts,
 }

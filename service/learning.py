@@ -54,8 +54,9 @@ def train_theme_model(
     settings: Settings,
     report: Report,
     command: str,
+    more: Sequence[Labelled] = (),
 ) -> dict[str, Any]:
-    """Train on labelled files and write the model folder ``out``; returns the out-of-fold scores.
+    """Train on labelled files, and ``more``, and write the model folder ``out``; returns the out-of-fold scores.
 
     Labels that are matters of the shipped taxonomy (or of ``taxonomy``) are counted under its themes; any other set of
     labels becomes a flat taxonomy of its own. ``by_file``: each file has a writer of its own, whose texts stay in one
@@ -64,6 +65,7 @@ def train_theme_model(
     """
     check_target(out, THEMES)
     items = [item for path in data for item in read_labelled(path, text, label, title, settings.max_chars)]
+    items += more
     kind, own = _taxonomy_for(items, taxonomy, settings)
     encoder = load_encoder(settings.encoder)
     features = extract(analyse(items, Analyser(settings.corpora, settings.max_chars), report), encoder, report)

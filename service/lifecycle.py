@@ -22,13 +22,15 @@ import sqlalchemy as sa
 
 from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
+from nlp.units import Units
 from service import standings as kept
 from service.cases import CaseError, Conflict, NotFound, signed
 from service.dates import CHINA
 from service.fields import checked, unit_name
+from service.roster import must_know
 from service.settings import Settings
 from service.standings import STATE
-from service.steps import RUNNING, STEPS, Event, Standing, possible
+from service.steps import OUTCOMES, RUNNING, STEPS, Event, Standing, fold, possible, retracted
 from service.store import Analysis, Store, Submission
 from service.tables import analyses, case_members, cases, events, replies, standings, submissions
 from service.workdays import Calendar, load_calendar, load_limits
@@ -90,9 +92,9 @@ def load_rules(settings: Settings) -> Rules:
 
 
 class Lifecycle:
-    """The steps of a store's submissions. Safe to share between threads; ``units``: id → name, None where unknown."""
+    """The steps of a store's submissions. Safe to share between threads; ``units``: all that a step may name."""
 
-    def __init__(self, store: Store, rules: Rules | None = None, units: Mapping[str, str] | None = None) -> None:
+    def __init__(self, store: Store, rules: Rules | None = None, units: Units | None = None) -> None:
         self.store = store
         self.rules = rules or Rules()
         self.units = units
@@ -133,24 +135,25 @@ class Lifecycle:
         given: Mapping[str, Any] | None = None,
         *,
         members: bool = False,
+        proposed: str | None = None,
         expected: frozenset[int] | None = None,
     ) -> tuple[int, ...]:
         """Take a step; ``members``: on the whole case that this submission leads. Numbers it was taken on.
 
-        Whoever has no running number yet gets it first. ``expected``: the versions the caller may have seen.
-        Raises InputError, NotFound, StepRefused, Stale, Conflict or CalendarEnds.
+        Whoever has no running number yet gets it first. ``proposed``: the machine's unit for this one, kept with the
+        step; ``expected``: versions the caller may have seen. Raises InputError, NotFound, Conflict or CalendarEnds.
         """
         actor, reason = signed(actor, reason)
-        step = STEPS.get(kind)
-        if step is None or not step.by_hand:
+        if kind not in STEPS or not STEPS[kind].by_hand:
             known = "、".join(one for one, step in STEPS.items() if step.by_hand)
             raise InputError("invalid_value", "kind", f"没有 {kind[:40]!r} 这一步，应为 {known} 之一")
         detail = checked(kind, given or {}, self.rules.ratings, self.rules.limits, self.units)
+        told = {"proposed": proposed} if proposed else {}
         with self.store.writing() as connection:
             self._must_match(connection, number, expected)
             numbers = self._with_members(connection, number) if members else (number,)
             for one in numbers:
-                self._take(connection, one, kind, actor, reason, detail)
+                self.take(connection, one, kind, actor, reason, detail | (told if one == number else {}))
         return numbers
 
     def correct(
@@ -194,7 +197,7 @@ class Lifecycle:
             if unit is not None and standing.state in RUNNING and unit != standing.lead_unit:
                 again = {"unit": unit, "override": override} if override else {"unit": unit}
                 detail = checked("routed", again, (), {}, self.units)
-                self._take(connection, number, "routed", actor, reason, detail)
+                self.take(connection, number, "routed", actor, reason, detail)
 
     def revise(
         self,
@@ -276,13 +279,12 @@ class Lifecycle:
         """The day it is in China."""
         return datetime.fromisoformat(self.store.now()).astimezone(CHINA).date()
 
-    def _take(
+    def take(
         self, connection: sa.Connection, number: int, kind: str, actor: str, reason: str, given: Mapping[str, Any]
     ) -> None:
-        standing = self._standing(connection, number)
-        if kind not in possible(standing):
-            raise StepRefused(number, kind, standing)
-        if standing.number is None:
+        """Take a step whose fields are checked, in a transaction of the caller's; raises as ``step`` does."""
+        standing = self.must_allow(connection, number, kind)
+        if standing.number is None and kind != "credited":
             running = kept.take_number(connection, self.store.office_id, self.today().year)
             category = {name: given[name] for name in ("category",) if name in given}
             self.store.record(
@@ -292,6 +294,13 @@ class Lifecycle:
                 return
         detail = {**given, **self._derived(connection, number, kind, standing, given), "reason": reason}
         self.store.record(connection, number, kind, actor, detail)
+
+    def must_allow(self, connection: sa.Connection, number: int, kind: str) -> Standing:
+        """Where a submission stands; raises NotFound, or StepRefused where that does not allow this step."""
+        standing = self._standing(connection, number)
+        if kind not in possible(standing) if STEPS[kind].by_hand else standing.state not in STEPS[kind].moves:
+            raise StepRefused(number, kind, standing)
+        return standing
 
     def _derived(
         self, connection: sa.Connection, number: int, kind: str, standing: Standing, given: Mapping[str, Any]
@@ -319,7 +328,27 @@ class Lifecycle:
                 row = {"id": identity, "submission_id": number, "text": given["reply"], "at": self.store.now()}
                 connection.execute(replies.insert().values(office_id=self.store.office_id, **row))
                 return {"reply": identity}
+            case "adopted" | "instructed" | "implemented":
+                if given.get("happened_on", "") > (today := self.today().isoformat()):
+                    raise InputError("invalid_value", "happened_on", f"{given['happened_on']} 还没有到，今天是 {today}")
+            case "retracted":
+                return self._without(connection, number, given["event"])
+            case "credited":
+                must_know(self.store, connection, given["persons"])
         return {}
+
+    def _without(self, connection: sa.Connection, number: int, target: int) -> dict[str, Any]:
+        """What a record that is taken back was, and what the standing says without it."""
+        told = [event for _, event in kept.told(connection, self.store.office_id, number)]
+        found = next((event for event in told if event.id == target), None)
+        if found is None or found.kind not in OUTCOMES:
+            names = "、".join(STEPS[kind].name for kind in OUTCOMES)
+            raise InputError("invalid_value", "event", f"{number} 号材料没有 {target} 号的{names}记录")
+        gone = retracted(told)
+        if target in gone:
+            raise Conflict("event", f"{target} 号记录已经撤销")
+        rest = fold(e for e in told if e.id not in gone | {target} and e.kind != "retracted")
+        return {"of": found.kind, "left": getattr(rest, OUTCOMES[found.kind])}
 
     def _with_members(self, connection: sa.Connection, number: int) -> tuple[int, ...]:
         """The members of the open case that a submission leads, itself first, those withdrawn or erased left out."""

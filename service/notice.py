@@ -1,20 +1,27 @@
-"""The 并案说明: one page that tells a superior or a submitter what was merged, why, and what each one adds."""
+"""Papers of one page.
+
+The 并案说明: what was merged, why, and what each one adds. The 转办依据: who should handle a submission, and why.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
 
+from nlp.routing import Proposal
+from nlp.taxonomy import Taxonomy
 from service import render
 from service.cases import NotFound
 from service.dates import CHINA
 from service.duplicates import CaseView
+from service.store import Stored
 
 # What fits on one A4 page at the worst; what does not is counted, never left out in silence. Lengths in characters.
 _LEAD = 120
+_CONTENT = 400
 _TITLE = 40
 _REASON = 100
 _ADDING = 5
@@ -26,6 +33,29 @@ _NUMBER_LENGTH = 30
 
 def notice(view: CaseView, format: Literal["text", "html"]) -> str:
     """The notice as plain text or as an HTML page that Word opens; personal data starred out."""
+    return _page("notice", format, _content(view))
+
+
+def routing_notice(
+    item: Stored, found: Proposal, taxonomy: Taxonomy, day: date, format: Literal["text", "html"]
+) -> str:
+    """The 转办依据 of a stored submission by the table of ``day``; personal data starred out.
+
+    Number, date, district and street stand: whoever is to handle it must find it. Who needs the door opens the contact.
+    """
+    shown = render.stored(item)
+    matter = taxonomy.matter_by_id.get(found.matter)
+    content = {
+        "material": {**_member({**shown, "added": []}), "text": _cut(shown["text"], _CONTENT)},
+        "place": _cut("，".join(filter(None, (shown["district"], shown["address"]))), 60) or "未填写",
+        "matter": matter.name if matter else found.matter,
+        "found": render.proposal(found),
+        "day": f"{day.year}年{day.month}月{day.day}日",
+    }
+    return _page("routing_notice", format, content)
+
+
+def _page(name: str, format: Literal["text", "html"], content: dict[str, Any]) -> str:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
         loader=loader,
@@ -34,7 +64,8 @@ def notice(view: CaseView, format: Literal["text", "html"]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("notice.html" if format == "html" else "notice.txt").render(**_content(view))
+    environment.filters["percent"] = lambda value: f"{value:.0%}"
+    return environment.get_template(f"{name}.html" if format == "html" else f"{name}.txt").render(**content)
 
 
 def _content(view: CaseView) -> dict[str, Any]:

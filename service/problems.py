@@ -20,6 +20,8 @@ from service.database import StoreError
 from service.engine import QueueFull
 from service.imports import JobError
 from service.lifecycle import MatchMissing, Stale, StepRefused
+from service.points import PointsMissing
+from service.roster import RosterError
 from service.workdays import CalendarEnds
 
 MEDIA_TYPE = "application/problem+json"
@@ -32,6 +34,8 @@ TABLE: dict[type[MinshengError], tuple[str, int, str]] = {
     Stale: ("stale", 412, "材料已有新的变动"),
     MatchMissing: ("if-match-required", 428, "需要 If-Match"),
     CalendarEnds: ("calendar-ends", 409, "工作日历不够用"),
+    RosterError: ("roster", 409, "名册不能用"),
+    PointsMissing: ("points-missing", 409, "计分表不够用"),
     CaseError: ("conflict", 409, "与已登记的情况冲突"),
     AccessError: ("forbidden", 403, "拒绝访问"),
     Unauthenticated: ("unauthenticated", 401, "需要密钥"),

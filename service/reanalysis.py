@@ -31,16 +31,17 @@ def switch(store: Store, encoder_id: str) -> int:
     """Put all that was prepared for this encoder in place of what is in use, in one transaction; how many."""
     ready = store.mine(reanalyses), reanalyses.c.encoder_id == encoder_id
     with store.writing() as connection:
-        query = sa.select(reanalyses.c.submission_id, reanalyses.c.model).where(*ready)
+        names = ("submission_id", "model", "primary_theme", "matter")
+        query = sa.select(*(reanalyses.c[name] for name in names)).where(*ready)
         found = connection.execute(query.order_by(reanalyses.c.submission_id)).all()
         for table in DERIVED:
             numbers = sa.select(reanalyses.c.submission_id).where(*ready)
             connection.execute(table.delete().where(store.mine(table), table.c.submission_id.in_(numbers)))
-            names = table.columns.keys()
-            rows = sa.select(*(reanalyses.c[name] for name in names)).where(*ready)
-            connection.execute(table.insert().from_select(names, rows))
+            columns = table.columns.keys()
+            rows = sa.select(*(reanalyses.c[name] for name in columns)).where(*ready)
+            connection.execute(table.insert().from_select(columns, rows))
         connection.execute(reanalyses.delete().where(store.mine(reanalyses)))
         for row in found:
-            detail = {"model": row.model, "encoder": encoder_id}
+            detail = {"model": row.model, "encoder": encoder_id, "primary": row.primary_theme, "matter": row.matter}
             store.record(connection, row.submission_id, "analysed", "machine", detail)
     return len(found)

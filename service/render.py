@@ -9,6 +9,8 @@ from typing import Any
 from nlp.contracts import Comparison, Span
 from nlp.errors import InputError
 from nlp.pii import given_name, mask
+from nlp.routing import Proposal
+from nlp.units import Unit
 from service.cases import PUBLIC_KINDS, Outline
 from service.duplicates import Candidate, CaseView, Received, Suggestions
 from service.engine import Analysed, Similar
@@ -62,6 +64,30 @@ def answer(analysed: Analysed) -> dict[str, Any]:
     }
 
 
+def proposal(found: Proposal) -> dict[str, Any]:
+    """拟办意见: the proposed units, why, and what else it may be."""
+    referral = found.referral
+    return {
+        "lead": None if found.lead is None else _unit(found.lead),
+        "support": [_unit(unit) for unit in found.support],
+        "reason": found.reason,
+        "basis": found.basis,
+        "matter": found.matter or None,
+        "variant": found.variant or None,
+        "place": found.place.names[0] if found.place.unit else None,
+        "cues": [_span(span) for span in found.cues],
+        "source": found.source,
+        "confidence": found.confidence,
+        "probability": round(found.probability, 6),
+        "alternatives": [_unit(one.unit) | {"probability": round(one.probability, 6)} for one in found.alternatives],
+        "referral": referral and {"kind": referral.kind, "channel": referral.channel, "reason": referral.reason},
+    }
+
+
+def _unit(unit: Unit) -> dict[str, Any]:
+    return {"id": unit.id, "name": unit.name}
+
+
 def _span(span: Span) -> dict[str, Any]:
     return {key: value for key, value in asdict(span).items() if value is not None}
 
@@ -109,7 +135,7 @@ def similar(found: Similar) -> dict[str, Any]:
         **fields,
         "received_at": submission.received_at,
         "score": round(found.score, 6),
-        **_grade(found.comparison, fields),
+        **grade(found.comparison, fields),
     }
 
 
@@ -128,7 +154,7 @@ def _probability(found: Comparison) -> dict[str, float]:
     return {grade: round(p, 6) for grade, p in grades.items()}
 
 
-def _grade(found: Comparison | None, fields: Mapping[str, str]) -> dict[str, Any]:
+def grade(found: Comparison | None, fields: Mapping[str, str]) -> dict[str, Any]:
     """The grade of a query and a stored text, of which only the masked ``fields`` may be shown."""
     if found is None:
         return {"relation": None, "probability": None, "conflicts": [], "shared": []}

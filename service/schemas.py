@@ -51,7 +51,8 @@ class SubmissionItem(Strict):
     submitter: SubmitterIn | None = None
 
 
-def _items(model: type[BaseModel]) -> Any:
+def batch_of(model: type[BaseModel]) -> Any:
+    """The published shape of an item that is checked on its own, so that a bad one fails alone."""
     schema = model.model_json_schema()
     schema.pop("$defs", None)
     return Annotated[Any, WithJsonSchema(schema)]
@@ -60,13 +61,13 @@ def _items(model: type[BaseModel]) -> Any:
 class ClassifyRequest(Strict):
     """一批待分类的材料。"""
 
-    items: list[_items(ClassifyItem)]  # type: ignore[valid-type]
+    items: list[batch_of(ClassifyItem)]  # type: ignore[valid-type]
 
 
 class SubmissionsRequest(Strict):
     """一批待登记的材料。"""
 
-    items: list[_items(SubmissionItem)]  # type: ignore[valid-type]
+    items: list[batch_of(SubmissionItem)]  # type: ignore[valid-type]
 
 
 class CompareItem(Strict):
@@ -80,7 +81,7 @@ class CompareItem(Strict):
 class CompareRequest(Strict):
     """一批待比较的材料。"""
 
-    items: list[_items(CompareItem)]  # type: ignore[valid-type]
+    items: list[batch_of(CompareItem)]  # type: ignore[valid-type]
 
 
 class SimilarRequest(Strict):

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from service.schemas import StoredDetail, StoredOut, Strict, SubmitterIn
+from service.schemas import MatterScoreOut, StoredDetail, StoredOut, Strict, SubmitterIn, ThemeScoreOut
 from service.schemas_cases import Signed
 
 
@@ -38,6 +38,9 @@ class StepRequest(Signed):
     form: str | None = Field(None, description="单篇、综合或转送")
     issue: str | None = Field(None, description="期号")
     note: str | None = Field(None, description="备注")
+    happened_on: str | None = Field(None, description="采用、批示、采纳是哪一天，不给则为今天", examples=["2026-03-01"])
+    event: int | None = Field(None, description="要撤销的记录的号码，见经过的 id")
+    persons: list[int] | None = Field(None, description="名册中的编号；空列表为不是名册中的人", examples=[[3]])
 
 
 class CorrectionRequest(Signed):
@@ -112,8 +115,9 @@ class StoredPage(BaseModel):
 
 
 class TimelineOut(BaseModel):
-    """经过中的一条：何时（北京时间）、谁、做了什么、为什么。"""
+    """经过中的一条：号码、何时（北京时间）、谁、做了什么、为什么。"""
 
+    id: int
     at: str = Field(examples=["2026-03-05 09:30"])
     actor: str
     kind: str
@@ -121,8 +125,41 @@ class TimelineOut(BaseModel):
     reason: str
 
 
+class MarkOut(BaseModel):
+    """原文中的一段。"""
+
+    field: str
+    start: int
+    end: int
+    text: str
+
+
+class EvidenceMarkOut(MarkOut):
+    """一条依据：去掉这一段，主题的对数几率减少 weight。"""
+
+    theme: str
+    weight: float
+
+
+class AnalysisOut(BaseModel):
+    """机器的判断与依据；人判定过的仍照原样。个人信息已遮盖。"""
+
+    primary: str | None
+    confidence: float | None
+    decision: str | None
+    reason: str | None
+    matter: str | None
+    secondary: list[str]
+    themes: list[ThemeScoreOut]
+    matters: list[MatterScoreOut]
+    evidence: list[EvidenceMarkOut]
+    urgent: MarkOut | None
+
+
 class SubmissionDetail(StoredDetail):
     """一件材料的全部。"""
+
+    analysis: AnalysisOut
 
     standing: StandingOut
     replies: list[str] = Field(description="历次答复")

@@ -96,8 +96,7 @@ def matching(store: Store, filters: Filters) -> Keys:
         if value is not None:
             query = query.where(column == value)
     if filters.district is not None:
-        stem = filters.district.rstrip("".join(_UNITS)) or filters.district
-        query = query.where(submissions.c.district.in_((filters.district, stem, *(stem + unit for unit in _UNITS))))
+        query = query.where(in_district(filters.district))
     if filters.in_case is not None:
         inside = sa.select(case_members.c.submission_id).where(store.mine(case_members), case_members.c.open == 1)
         query = query.where(submissions.c.id.in_(inside) if filters.in_case else submissions.c.id.not_in(inside))
@@ -109,6 +108,12 @@ def matching(store: Store, filters: Filters) -> Keys:
     with store.reading() as connection:
         rows = connection.execute(query.order_by(submissions.c.id)).all()
     return np.array([number for number, at in rows if _within(at, filters)], dtype=np.int64)
+
+
+def in_district(name: str) -> sa.ColumnElement[bool]:
+    """The condition that a submission is of a district, named with or without the word for what it is."""
+    stem = name.rstrip("".join(_UNITS)) or name
+    return submissions.c.district.in_((name, stem, *(stem + unit for unit in _UNITS)))
 
 
 def _within(received_at: str | None, filters: Filters) -> bool:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,31 +20,12 @@ from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
 from service.cases import count_voices
 from service.dates import CHINA, parse_date
+from service.steps import Standing
 from service.store import Store, Submitter, now
 from service.tables import analyses, events, submissions
 
 UNKNOWN = "不详"
 _MONTHS = 12
-
-
-class Standing(Protocol):
-    """What became of a submission; None where nothing is known."""
-
-    @property
-    def state(self) -> str:
-        """待审核, 已转办, 已办结 …"""
-
-    @property
-    def lead_unit(self) -> str | None:
-        """主办单位."""
-
-    @property
-    def adoption(self) -> str | None:
-        """采用情况."""
-
-    @property
-    def satisfaction(self) -> str | None:
-        """满意度."""
 
 
 # Numbers → what became of those of which anything is known.
@@ -160,7 +141,7 @@ class Fact:
 
 
 def facts(store: Store, as_of: datetime) -> list[Fact]:
-    """All submissions that were stored by then and not withdrawn, as known then, by number."""
+    """All submissions that were stored by then and neither withdrawn nor erased, as known then, by number."""
     steps = _steps(store, as_of)
     query = (
         sa.select(submissions, analyses.c.primary_theme, analyses.c.matter)
@@ -191,7 +172,7 @@ class _Steps:
 
 def _steps(store: Store, as_of: datetime) -> dict[int, _Steps]:
     kinds = ("received", "revised", "analysed", "corrected", "merged", "unmerged", "follows", "unfollowed",
-             "withdrawn", "restored")  # fmt: skip
+             "withdrawn", "restored", "erased")  # fmt: skip
     until = as_of.astimezone(UTC).isoformat(timespec="seconds")
     query = sa.select(events.c.submission_id, events.c.kind, events.c.detail).where(
         store.mine(events), events.c.kind.in_(kinds), events.c.at <= until
@@ -214,8 +195,8 @@ def _step(steps: _Steps, kind: str, detail: Mapping[str, Any]) -> None:
         steps.by_hand = steps.by_hand or "theme" in detail
     elif kind == "analysed" and not steps.by_hand:  # what people decided outranks a later analysis
         steps.theme, steps.matter = detail.get("primary", steps.theme), detail.get("matter", steps.matter)
-    elif kind in {"withdrawn", "restored"}:
-        steps.withdrawn = kind == "withdrawn"
+    elif kind in {"withdrawn", "restored", "erased"}:
+        steps.withdrawn = kind != "restored"
     elif kind in {"merged", "unmerged"}:
         steps.case = detail["case"] if kind == "merged" else None
     elif kind in {"follows", "unfollowed"}:

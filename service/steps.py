@@ -17,6 +17,8 @@ FIRST = STATES[0]
 RUNNING = ("已转办", "办理中")
 _ALIVE = "待审核 已退回 留存 已转办 办理中 已办结 已回访 已归档"
 _ANY = f"{_ALIVE} 已撤回"
+# In which something may come of it.
+_USED = "待审核 留存 已转办 办理中 已办结 已回访 已归档"
 # In place of a state: the one before the withdrawal.
 BEFORE = "撤回前"
 
@@ -56,9 +58,12 @@ STEPS: dict[str, Step] = {
     "visited": Step("回访", _from("已办结 已回访", "已回访"), (), ("rating",)),
     "rated": Step("评价", _from("已办结 已回访"), ("rating",)),
     "archived": Step("归档", _from("已退回 留存 已办结 已回访", "已归档")),
-    "adopted": Step("采用", _from("待审核 留存 已转办 办理中 已办结 已回访 已归档"), ("level",), ("form", "issue")),
-    "instructed": Step("批示", _from("待审核 留存 已转办 办理中 已办结 已回访 已归档"), ("level",), ("note",)),
-    "implemented": Step("采纳落实", _from("待审核 留存 已转办 办理中 已办结 已回访 已归档"), (), ("note",)),
+    "adopted": Step("采用", _from(_USED), ("level",),
+                    ("form", "issue", "happened_on")),
+    "instructed": Step("批示", _from(_USED), ("level",), ("note", "happened_on")),
+    "implemented": Step("采纳落实", _from(_USED), (), ("note", "happened_on")),
+    "retracted": Step("撤销记录", _from(f"{_ANY} 已删除"), ("event",)),
+    "credited": Step("认定反映人", _from(_ANY), ("persons",)),
     "noted": Step("备注", _from(_ANY), ("note",)),
     "reopened": Step("重办", _from("已退回 留存 已转办 办理中", FIRST) | _from("已办结 已回访", "办理中")
                      | _from("已归档", "已办结")),
@@ -74,10 +79,15 @@ STEPS: dict[str, Step] = {
     "unmerged": Step("撤出并案", _from(_ANY), by_hand=False),
     "follows": Step("登记续报", _from(_ANY), by_hand=False),
     "unfollowed": Step("解除续报", _from(_ANY), by_hand=False),
+    "issued": Step("编发", _from(_USED), by_hand=False),
+    "unissued": Step("撤回编发", _from(_ANY), by_hand=False),
     "erased": Step("删除", _from(_ANY, "已删除"), by_hand=False),
 }  # fmt: skip
 # Kinds that leave a standing as it is, whatever the state.
-IDLE = frozenset({"received", "analysed", "indexed", "merged", "unmerged", "follows", "unfollowed"})
+IDLE = frozenset({"received", "analysed", "indexed", "merged", "unmerged", "follows", "unfollowed", "issued",
+                  "unissued", "credited"})  # fmt: skip
+# What came of a submission, of which there may be several: kind → the field of the standing that sums it up.
+OUTCOMES = {"adopted": "adoption", "instructed": "instruction", "implemented": "implemented"}
 # Steps that, while the time of a unit runs, are about that unit: an office that answers by itself has none.
 _OF_UNIT = frozenset({"returned", "signed", "extended", "urged"})
 _HANDLED = frozenset({"registered", "kept", "returned", "routed", "split", "answered", "closed"})
@@ -160,6 +170,11 @@ def follow(standing: Standing, event: Event) -> Standing:
     return replace(standing, state=(standing.before or FIRST) if state == BEFORE else state, **changes)
 
 
+def retracted(events: Iterable[Event]) -> set[int]:
+    """The numbers of the events that others have taken back."""
+    return {event.detail["event"] for event in events if event.kind == "retracted"}
+
+
 def _clock(event: Event) -> dict[str, Any]:
     return {"routed_at": event.at, "due": event.detail["due"]}
 
@@ -209,6 +224,7 @@ _CHANGES: dict[str, Callable[[Standing, Event, str], dict[str, Any]]] = {
     "adopted": _adopted,
     "instructed": lambda s, e, _: {"instruction": _joined(s.instruction, e.detail["level"])},
     "implemented": lambda s, e, _: {"implemented": e.at},
+    "retracted": lambda s, e, _: {OUTCOMES[e.detail["of"]]: e.detail["left"]},
     "noted": lambda s, e, _: {"note": e.detail["note"]},
     "withdrawn": lambda s, e, _: {"before": s.state},
     "restored": lambda s, e, _: {"before": None},

@@ -8,6 +8,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from nlp.contracts import FloatArray
+from service.tables_results import results_tables
 
 
 class PgVector(sa.types.UserDefinedType[Any]):
@@ -281,6 +282,8 @@ replies = sa.Table(
     sa.Column("at", sa.String(32), nullable=False),
     sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
 )
+# The roster and bulletins, in a file of their own.
+members, bulletins, bulletin_versions, bulletin_events, issue_registers = results_tables(metadata)
 sa.Index("ix_events_submission", events.c.office_id, events.c.submission_id, events.c.id)
 sa.Index("ix_standings_due", standings.c.office_id, standings.c.due)
 sa.Index("ix_replies_submission", replies.c.office_id, replies.c.submission_id)

@@ -24,10 +24,11 @@ def names_of(taxonomy: Taxonomy) -> dict[str, str]:
     return matters | {theme.id: theme.name for theme in taxonomy.themes}
 
 
-def timeline(events: Iterable[Event], names: Names) -> list[dict[str, str]]:
+def timeline(events: Iterable[Event], names: Names) -> list[dict[str, Any]]:
     """One entry an event, in their order: ``at`` in China's time, to the minute; personal data starred out."""
     return [
         {
+            "id": event.id,
             "at": datetime.fromisoformat(event.at).astimezone(CHINA).strftime("%Y-%m-%d %H:%M"),
             "actor": _ACTORS.get(event.actor, event.actor),
             "kind": event.kind,
@@ -70,7 +71,11 @@ def _corrected(detail: Detail, names: Names) -> str:
 
 
 def _adopted(detail: Detail, _names: Names) -> str:
-    return f"采用：{' '.join(detail[name] for name in ('level', 'form', 'issue') if detail.get(name))}"
+    return f"采用：{' '.join(detail[name] for name in ('level', 'form', 'issue') if detail.get(name))}{_when(detail)}"
+
+
+def _when(detail: Detail) -> str:
+    return f"（{detail['happened_on']}）" if detail.get("happened_on") else ""
 
 
 def _visited(detail: Detail, _names: Names) -> str:
@@ -83,7 +88,8 @@ def _revised(detail: Detail, _names: Names) -> str:
 
 
 def _with_note(word: str) -> Callable[[Detail, Names], str]:
-    return lambda d, _: f"{word}：{'，'.join(d[name] for name in ('level', 'note') if d.get(name))}".rstrip("：")
+    names = ("level", "note")
+    return lambda d, _: f"{word}：{'，'.join(d[name] for name in names if d.get(name))}".rstrip("：") + _when(d)
 
 
 _WORDS: dict[str, Callable[[Detail, Names], str]] = {
@@ -101,6 +107,12 @@ _WORDS: dict[str, Callable[[Detail, Names], str]] = {
     "adopted": _adopted,
     "instructed": _with_note("批示"),
     "implemented": _with_note("采纳落实"),
+    "retracted": lambda d, _: f"撤销 {d['event']} 号记录（{STEPS[d['of']].name}）",
+    "credited": lambda d, _: (
+        f"认定反映人：名册 {'、'.join(map(str, d['persons']))} 号" if d["persons"] else "认定反映人：不是名册中的人"
+    ),
+    "issued": lambda d, _: f"编发：{d['issue']}",
+    "unissued": lambda d, _: f"撤回编发：{d['issue']}",
     "noted": _with_note("备注"),
     "withdrawn": lambda d, _: "反映人撤回",
     "corrected": _corrected,

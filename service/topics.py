@@ -57,7 +57,8 @@ class Topics:
     def __init__(self, engine: Engine, store: Store, standings: Standings = no_standings) -> None:
         self.engine = engine
         self.store = store
-        self.standings = standings
+        # Of those that somebody has taken up: what nobody has handled tells nothing of how things are handled.
+        self.standings: Standings = lambda numbers: {n: s for n, s in standings(numbers).items() if s.number}
         self.works = Works(store)
         self._lock = threading.Lock()
         self._space: tuple[int, list[int], Space] | None = None
@@ -112,6 +113,12 @@ class Topics:
             self._space = stamp, numbers, space
         return self._space[1], self._space[2]
 
+    def forget(self) -> None:
+        """Drop from memory the space where it holds what was erased."""
+        with self._lock:
+            if self._space is not None and self.store.erasures(self._space[0]):
+                self._space = None
+
     def _pending(self) -> set[int]:
         """Numbers of the submissions that were never looked at, or were revised since."""
         same = topic_members.c.office_id == submissions.c.office_id, topic_members.c.submission_id == submissions.c.id
@@ -141,14 +148,15 @@ class Topics:
             return {}
         words = words_of(self.store, numbers)
         texts = {item.id: item.submission for item in self.store.everything()}
-        items = {n: Words(words.get(n, []), texts[n].title.lower(), texts[n].text.lower()) for n in numbers}
+        there = [n for n in numbers if n in texts]  # the others were erased meanwhile
+        items = {n: Words(words.get(n, []), texts[n].title.lower(), texts[n].text.lower()) for n in there}
         listed = {word for word, entry in self.engine.models.analyser.entries.items() if entry.label != "PLACE"}
         namer = Namer(items, listed)
         names: dict[int, str] = {}
         for topic in found.new_topics:
             concrete = topic in found.parents
             inside = np.flatnonzero(found.labels[:, 0 if concrete else 1] == topic)
-            ranked = namer.ranked([numbers[i] for i in inside.tolist()])
+            ranked = namer.ranked([numbers[i] for i in inside.tolist() if numbers[i] in items])
             names[topic] = (name(ranked, taken, 0.6 if concrete else 1.0) or f"议题 {topic}")[:_MAX_NAME]
             taken.add(names[topic])
         return names

@@ -27,7 +27,7 @@ from nlp.similar import matching_sentences
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.training import Trained, analyse, extract, train
 from service.app import create_app
-from service.engine import Models
+from service.engine import Models, load_router
 from service.settings import ROOT, Settings
 from service.store import Store
 
@@ -168,7 +168,8 @@ def tiny_screen(analyser: Analyser) -> Screen:
 
 @pytest.fixture(scope="session")
 def models(tiny: Trained, tiny_screen: Screen, analyser: Analyser, taxonomy: Taxonomy) -> Models:
-    return Models(analyser, CharacterEncoder(), tiny.model, taxonomy, tiny_screen, CharacterGrader())
+    router = load_router(Settings(), taxonomy, CharacterEncoder.encoder_id)
+    return Models(analyser, CharacterEncoder(), tiny.model, taxonomy, tiny_screen, CharacterGrader(), router)
 
 
 @pytest.fixture

@@ -1,54 +1,4 @@
 "use strict";
-// Offsets from the service count Unicode code points; JavaScript strings count UTF-16 units.
-// Every text is therefore split into an array of code points before it is cut.
-
-const $ = (id) => document.getElementById(id);
-let taxonomy = { themes: new Map(), matters: new Map() };
-
-async function call(path, body) {
-  const options = body === undefined ? {} : {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
-  };
-  const response = await fetch(path, options);
-  if (response.status === 401) {
-    location.assign("/login");
-    throw new Error("请先登录");
-  }
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.detail || answer.title || `HTTP ${response.status}`);
-  return answer;
-}
-
-function element(tag, text, className) {
-  const node = document.createElement(tag);
-  if (text !== undefined) node.textContent = text;
-  if (className) node.className = className;
-  return node;
-}
-
-const percent = (p) => `${(100 * p).toFixed(p > 0.995 || p < 0.0995 ? 1 : 0)}%`;
-const grades = { duplicate: "重复", related: "相关", unrelated: "无关" };
-const kinds = { place: "地点", object: "对象", polarity: "诉求方向", number: "数字", time: "时间" };
-const themeName = (id) => taxonomy.themes.get(id) || id;
-
-// Marks overlap (an entity inside evidence): cut at every boundary, then give each piece the classes that cover it.
-function mark(target, field, source, spans) {
-  const points = Array.from(source);
-  const mine = spans.filter((s) => s.field === field);
-  const cuts = [...new Set([0, points.length, ...mine.flatMap((s) => [s.start, s.end])])].sort((a, b) => a - b);
-  for (let i = 0; i + 1 < cuts.length; i++) {
-    const covering = mine.filter((s) => s.start <= cuts[i] && cuts[i + 1] <= s.end);
-    let node = document.createTextNode(points.slice(cuts[i], cuts[i + 1]).join(""));
-    for (const span of covering) {
-      const wrap = element(span.tag, undefined, span.className);
-      wrap.title = span.hint;
-      wrap.append(node);
-      node = wrap;
-    }
-    target.append(node);
-  }
-}
-
 function showText(title, text, answer) {
   const names = { PLACE: "地点", UNIT: "单位", POLICY: "政策", FACILITY: "设施", DATE: "日期", NUMBER: "数字" };
   const spans = [
@@ -74,9 +24,8 @@ function showText(title, text, answer) {
 
 function showAnswer(title, text, answer) {
   $("primary").textContent = themeName(answer.primary);
-  $("matter").textContent = taxonomy.matters.get(answer.matter) || answer.matter;
-  const level = answer.confidence >= 0.9 ? "高" : answer.confidence >= 0.6 ? "中" : "低";
-  $("confidence").textContent = `${level}（${percent(answer.confidence)}）`;
+  $("matter").textContent = matterName(answer.matter);
+  $("confidence").textContent = `${levelOf(answer.confidence)}（${percent(answer.confidence)}）`;
   $("decision").textContent = answer.decision === "accept" ? "建议采纳" : "需人工复核";
   $("decision").className = answer.decision;
   const flags = answer.flags.map(({ kind, channel }) => `${kind}，建议渠道：${channel}`);
@@ -150,18 +99,10 @@ async function analyse(event) {
   }
 }
 
-const roles = { viewer: "查看", operator: "经办", admin: "管理" };
-
 async function start() {
   try {
-    const caller = await call("/v1/me");
-    $("name").textContent = `${caller.name}（${roles[caller.role]}）`;
-    $("caller").hidden = !caller.page;  // without keys there is nobody to tell apart, and nothing to leave
-    const data = await call("/v1/taxonomy");
-    taxonomy = {
-      themes: new Map(data.themes.map((t) => [t.id, t.name])),
-      matters: new Map(data.matters.map((m) => [m.id, m.name])),
-    };
+    await showCaller();
+    await loadTaxonomy();
     const ready = await call("/readyz");
     $("state").textContent = `已就绪 · 已登记 ${ready.submissions} 件`;
   } catch (error) {
@@ -169,10 +110,6 @@ async function start() {
   }
 }
 
-$("logout").addEventListener("click", async () => {
-  await fetch("/logout", { method: "POST" });
-  location.assign("/login");
-});
 $("form").addEventListener("submit", analyse);
 $("form").addEventListener("reset", () => {
   $("result").hidden = true;

@@ -81,7 +81,15 @@ def test_every_command_stands_in_the_readme() -> None:
 
     names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
     assert done.returncode == 0
-    for name in [*names, "train themes", "evaluate themes", "models verify", "models list"]:
+    for name in [
+        *names,
+        "train themes",
+        "evaluate themes",
+        "train routing",
+        "evaluate routing",
+        "models verify",
+        "models list",
+    ]:
         assert f"minsheng {name}" in README, name
 
 

@@ -25,7 +25,7 @@ from nlp.screening import FLAGS, load_screen
 from nlp.screening_training import load_cases, read, score_screen
 from nlp.taxonomy import Taxonomy
 from nlp.themes import ThemeModel, load_theme_model
-from service.engine import Analysed, Engine, Models
+from service.engine import Analysed, Engine, Models, load_router
 from service.settings import ROOT, Settings
 
 FLOORS = json.loads((ROOT / "tests" / "floors.json").read_text(encoding="utf-8"))
@@ -41,7 +41,8 @@ def shipped(taxonomy: Taxonomy, encoder: SentenceEncoder) -> ThemeModel:
 def engine(shipped: ThemeModel, analyser: Analyser, encoder: SentenceEncoder, taxonomy: Taxonomy) -> Any:
     screen = load_screen(Settings().screening_model, ROOT / "corpora", encoder.encoder_id)
     pairs = load_pair_model(Settings().pair_model, ROOT / "corpora", encoder.encoder_id)
-    opened = Engine(Models(analyser, encoder, shipped, taxonomy, screen, pairs), 1)
+    router = load_router(Settings(), taxonomy, encoder.encoder_id)
+    opened = Engine(Models(analyser, encoder, shipped, taxonomy, screen, pairs, router), 1)
     yield opened
     opened.close()
 

@@ -17,7 +17,7 @@ from tests.service.test_cases import refused
 
 LAMP = "小区门口的路灯坏了半个月没人修。"
 SIGNED = {"actor": "王芳", "reason": "属其职责"}
-UNIT = "云岩区综合行政执法局"
+UNIT = "云岩区人民政府"
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def detail(client: TestClient, number: int = 1) -> dict[str, Any]:
     return dict(client.get(f"/v1/submissions/{number}").json())
 
 
-def test_a_step_answers_with_the_new_standing_and_its_version(office: TestClient) -> None:
-    response = act(office, "routed", unit=UNIT, support=["市水务局"], category="咨询")
+def test_a_step_answers_with_the_new_standing_and_its_version(office: TestClient, store: Store) -> None:
+    response = act(office, "routed", unit=UNIT, support=["市水务管理局"], category="咨询")
     assert response.status_code == 200, response.text
     body = response.json()
     assert (body["id"], body["applied"], body["standing"]["state"], body["standing"]["due"]) == (
@@ -62,9 +62,10 @@ def test_a_step_answers_with_the_new_standing_and_its_version(office: TestClient
     shown = office.get("/v1/submissions/1")
     assert shown.headers["ETag"] == response.headers["ETag"]
     assert shown.json()["standing"] == body["standing"]
+    [*_, last] = [event.id for event in Lifecycle(store).events(1)]
     assert shown.json()["timeline"][-1] == {
-        "at": "2026-03-02 10:00", "actor": "王芳", "kind": "routed", "reason": "属其职责",
-        "what": f"转办至{UNIT}（协办：市水务局），办理时限 5 个工作日，至 2026-03-09",
+        "id": last, "at": "2026-03-02 10:00", "actor": "王芳", "kind": "routed", "reason": "属其职责",
+        "what": f"转办至{UNIT}（协办：市水务管理局），办理时限 5 个工作日，至 2026-03-09",
     }  # fmt: skip
 
 
@@ -252,19 +253,21 @@ def stored(run: Run, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def test_steps_lists_and_the_timeline_by_command(stored: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     who = ("--actor", "王芳", "--reason", "属其职责")
-    code, out, _ = stored("step", 1, "routed", *who, "--unit", UNIT, "--support", "市水务局", "--days", 2)
+    code, out, _ = stored("step", 1, "routed", *who, "--unit", UNIT, "--support", "市水务管理局", "--days", 2)
     assert code == 0
     assert json.loads(out)["standing"]["due"] == "2026-03-04"
     code, _, err = stored("step", 1, "closed", *who, "--result", "已解决")
     assert code == 2
     assert "错误：kind：1 号材料现为“已转办”，不能“办结”；可以：" in err
-    parts = ("--part", f"油烟={UNIT}", "--part", "路灯=市住建局")
-    assert json.loads(stored("step", 2, "split", *who, *parts)[1])["standing"]["support_units"] == ["市住建局"]
+    parts = ("--part", f"油烟={UNIT}", "--part", "路灯=市住房和城乡建设局")
+    assert json.loads(stored("step", 2, "split", *who, *parts)[1])["standing"]["support_units"] == [
+        "市住房和城乡建设局"
+    ]
     assert "parts" in stored("step", 2, "split", *who, "--part", "油烟", "--part", "路灯")[2]
     lines = stored("events", 1)[1].splitlines()
     assert (
         lines[-1]
-        == f"2026-03-02 10:00  王芳  转办至{UNIT}（协办：市水务局），办理时限 2 个工作日，至 2026-03-04（属其职责）"
+        == f"2026-03-02 10:00  王芳  转办至{UNIT}（协办：市水务管理局），办理时限 2 个工作日，至 2026-03-04（属其职责）"
     )
     assert json.loads(stored("events", 1, "--format", "json")[1].splitlines()[-1])["kind"] == "routed"
     assert stored("list", "--due", "over")[1] == ""

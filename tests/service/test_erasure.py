@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -26,8 +27,10 @@ from service.erasure import erase
 from service.lifecycle import Lifecycle, StepRefused
 from service.reanalysis import prepare, switch
 from service.search import Index, without_words
+from service.statistics import facts
 from service.store import Store, Submission, Submitter
 from service.tables import CONTENT, metadata, submissions
+from service.topics import Topics
 from tests.service.conftest import Run
 from tests.service.test_store import ENCODER, analysis, submission
 
@@ -276,6 +279,8 @@ def test_the_regular_check_forgets_and_outlives_trouble(
 ) -> None:
     duplicates = Duplicates(engine, store)
     engine.run(lambda: duplicates.receive([SECRET, submission(2)], lambda answered: {}, "t"))
+    topics = Topics(engine, store, Lifecycle(store).standing)
+    topics.refresh()
     erase(another(store.office_id), [1], *SIGNED)
     forget, troubles = duplicates.forget, [StoreError("数据库暂时不可用")]
 
@@ -286,8 +291,10 @@ def test_the_regular_check_forgets_and_outlives_trouble(
 
     monkeypatch.setattr(duplicates, "forget", troubled)
     turns = iter([False, False, True])
-    app._check_regularly(duplicates, SimpleNamespace(wait=lambda seconds: next(turns)))  # type: ignore[arg-type]
+    app._check_regularly(duplicates, topics, SimpleNamespace(wait=lambda seconds: next(turns)))  # type: ignore[arg-type]
     assert troubles == []
+    assert topics._space is None
+    assert topics.space()[0] == [2]
     assert engine.index.vectors.keys.tolist() == [2]
     assert 1 not in {key[0] for key in duplicates._profiles._kept}
 
@@ -313,6 +320,14 @@ def test_a_case_keeps_the_number_and_counts_no_voice(filled: Store) -> None:
             step()
     assert Lifecycle(filled).step(1, "kept", "a", "b", members=True) == (1, 2)
     assert cases.undo(1, "a", "b", member=21).members == (1, 2)
+
+
+def test_statistics_count_it_as_of_a_day_before_and_no_more(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filled, "now", lambda: "2099-05-02T00:00:00+00:00")
+    erase(filled, [21], *SIGNED)
+    for moment, there in (("2099-05-01T00:00:00+00:00", True), ("2099-05-03T00:00:00+00:00", False)):
+        found = {fact.id: fact for fact in facts(filled, datetime.fromisoformat(moment))}
+        assert (21 in found, len(found)) == (there, 40 + there)
 
 
 def test_another_member_leads_where_the_lead_is_erased_and_a_case_of_nothing_is_closed(filled: Store) -> None:

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 
 from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
+from nlp.units import Unit, Units
 from service.cases import Cases, Conflict, NotFound
 from service.lifecycle import Lifecycle, Rules, Stale, StepRefused, load_rules
 from service.reanalysis import prepare, switch
 from service.settings import ROOT, Settings
-from service.steps import IDLE, STATES, STEPS, Event, Standing, fold, follow, possible
+from service.steps import IDLE, OUTCOMES, STATES, STEPS, Event, Standing, fold, follow, possible
 from service.store import Analysis, Store, Submission, Submitter
 from service.tables import events, standings, submissions
 from service.timeline import names_of, timeline
@@ -31,12 +32,16 @@ from tests.service.test_store import ENCODER, analysis
 
 CALENDAR = load_calendar(ROOT / "corpora" / "calendar")
 RULES = Rules(CALENDAR, {"咨询": 5, "投诉": 15})
-UNITS = {"zf": "云岩区综合行政执法局", "sw": "市水务局", "zj": "市住建局"}
+UNIT_NAMES = {"zf": "云岩区综合行政执法局", "sw": "市水务局", "zj": "市住建局"}
+UNITS = Units(
+    tuple(Unit(i, name, (), "city", "", "", "", date(2024, 1, 1), None, "") for i, name in UNIT_NAMES.items()), ()
+)
 WHO = ("王芳", "属其职责")
 # A value for each field a step needs.
 FIELDS: dict[str, Any] = {
     "unit": "zf", "parts": [{"matter": "油烟", "unit": "zf"}, {"matter": "路灯", "unit": "zj"}], "due": "2026-12-01",
     "approved_by": "李局", "reply": "已派人修复。", "result": "已解决", "rating": "满意", "level": "省", "note": "存查",
+    "event": 1, "persons": [],
 }  # fmt: skip
 
 
@@ -240,7 +245,7 @@ def test_withdrawn_keeps_everything_leaves_counts_and_comes_back_by_an_event(lif
     outline = cases.outline(case)
     assert (outline.count, outline.voices, case.members) == (2, 2, (1, 2, 3))
     assert life.store.get(2) == before
-    assert possible(life.standing([2])[2]) == ("noted", "restored")
+    assert possible(life.standing([2])[2]) == ("retracted", "credited", "noted", "restored")
     reanalyse(life.store, 2, analysis("ecology"))
     assert life.standing([2])[2].state == "已撤回"
     standing = take(life, "restored", number=2)
@@ -283,7 +288,7 @@ def test_one_answer_answers_all_members_of_a_case(life: Lifecycle) -> None:
         ("signed", {"unit": "zf"}, "unit：“签收”没有这个字段，可用：无"),
         ("rated", {"rating": "还行"}, "rating：'还行' 无效，应为 满意、基本满意、不满意 之一"),
         ("adopted", {"level": "村"}, "level：'村' 无效，应为 全国、省、市、区（市、县） 之一"),
-        ("routed", {"unit": "火星局"}, "unit：单位表中没有 '火星局'"),
+        ("routed", {"unit": "火星局"}, "unit：单位表中没有“火星局”"),
         ("routed", {"unit": " "}, "unit：内容为空"),
         ("routed", {"unit": "zf", "support": "sw"}, "support：应为列表，实为 str"),
         ("routed", {"unit": "zf", "support": ["sw"] * 21}, "support：至多 20 项，实有 21 项"),
@@ -391,7 +396,7 @@ def test_a_theme_alone_leaves_no_matter_of_another_theme(life: Lifecycle, taxono
         ({"theme": "nonsense"}, "theme：分类体系中没有 'nonsense'"),
         ({"matter": "nonsense"}, "matter：分类体系中没有 'nonsense'"),
         ({"matter": "fumes_odour", "theme": "urban"}, "theme：细类 fumes_odour 属于 ecology，与 'urban' 不符"),
-        ({"unit": "火星局"}, "unit：单位表中没有 '火星局'"),
+        ({"unit": "火星局"}, "unit：单位表中没有“火星局”"),
     ],
 )
 def test_a_wrong_correction_is_named(life: Lifecycle, taxonomy: Taxonomy, given: dict[str, str], message: str) -> None:
@@ -547,11 +552,63 @@ def test_two_processes_leave_no_gap_and_no_double_number(store: Store) -> None:
     assert sorted(map(str, numbers)) == [f"2026-{n:06d}" for n in range(1, 41)]
 
 
+# What came of it, and what was wrongly recorded
+
+
+def test_what_was_wrongly_recorded_is_taken_back_by_an_event(life: Lifecycle) -> None:
+    take(life, "adopted", form="单篇", issue="第12期；增刊")
+    wrong = life.events(1)[-1].id
+    take(life, "adopted", level="全国", happened_on="2026-02-27")
+    assert life.standing([1])[1].adoption == "省 单篇 第12期；增刊；全国"
+    life.step(1, "retracted", *WHO, {"event": wrong})
+    assert life.standing([1])[1].adoption == "全国"
+    take(life, "adopted", level="市")
+    assert life.standing([1])[1].adoption == "全国；市"
+    for kind, field in (("instructed", "instruction"), ("implemented", "implemented")):
+        take(life, kind)
+        assert getattr(life.standing([1])[1], field)
+        life.step(1, "retracted", *WHO, {"event": life.events(1)[-1].id})
+        assert getattr(life.standing([1])[1], field) is None
+    told = [line["what"] for line in timeline(life.events(1), {})]
+    assert f"撤销 {wrong} 号记录（采用）" in told
+    assert "采用：全国（2026-02-27）" in told
+    agree(life)
+
+
+def test_only_a_record_that_stands_is_taken_back(life: Lifecycle) -> None:
+    take(life, "adopted")
+    done = life.events(1)[-1].id
+    with pytest.raises(InputError, match=f"event：2 号材料没有 {done} 号的采用、批示、采纳落实记录"):
+        life.step(2, "retracted", *WHO, {"event": done})
+    with pytest.raises(InputError, match="event：应为编号（正整数），实为 '0'"):
+        life.step(1, "retracted", *WHO, {"event": 0})
+    life.step(1, "retracted", *WHO, {"event": done})
+    with pytest.raises(Conflict, match=f"event：{done} 号记录已经撤销"):
+        life.step(1, "retracted", *WHO, {"event": done})
+
+
+def test_nothing_is_recorded_before_it_happens(life: Lifecycle) -> None:
+    with pytest.raises(InputError, match="happened_on：2026-03-03 还没有到，今天是 2026-03-02"):
+        life.step(1, "implemented", *WHO, {"happened_on": "2026-03-03"})
+    with pytest.raises(InputError, match="happened_on：日期应如"):
+        life.step(1, "implemented", *WHO, {"happened_on": "昨天"})
+
+
+def test_deciding_whose_it_is_registers_nothing(life: Lifecycle) -> None:
+    life.step(1, "credited", *WHO, {"persons": []})
+    assert life.standing([1])[1] == Standing()
+    assert timeline(life.events(1), {})[-1]["what"] == "认定反映人：不是名册中的人"
+    with pytest.raises(InputError, match="persons：名册中没有 3、9 号"):
+        life.step(1, "credited", *WHO, {"persons": [9, 3]})
+    with pytest.raises(InputError, match="persons：'3' 重复"):
+        life.step(1, "credited", *WHO, {"persons": [3, 3]})
+
+
 # Any sequence of steps
 
 ACTIONS = st.tuples(
     st.sampled_from([*(kind for kind, step in STEPS.items() if step.by_hand), "correct", "reanalyse", "import"]),
-    st.integers(1, 3), st.booleans(), st.sampled_from(sorted(UNITS)), st.integers(1, 30),
+    st.integers(1, 3), st.booleans(), st.sampled_from(sorted(UNIT_NAMES)), st.integers(1, 30),
 )  # fmt: skip
 
 
@@ -569,6 +626,8 @@ def _act(life: Lifecycle, taxonomy: Taxonomy, action: tuple[str, int, bool, str,
         fields |= {"unit": unit} if "unit" in fields else {}
         fields |= {"due": (date(2026, 3, 2) + timedelta(days * 3)).isoformat()} if "due" in fields else {}
         fields |= {"days": days} if "days" in STEPS[kind].may else {}
+        outcomes = [event.id for event in life.events(number) if event.kind in OUTCOMES] or [1]
+        fields |= {"event": outcomes[days % len(outcomes)]} if kind == "retracted" else {}
         life.step(number, kind, *WHO, fields, members=members)
 
 

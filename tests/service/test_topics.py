@@ -396,6 +396,7 @@ def test_a_filed_report_comes_out_again_after_corrections(
     clock = {"now": "2025-01-05T00:00:00+00:00"}
     for module in ("service.store", "service.cases", "service.statistics", "service.topics"):
         monkeypatch.setattr(f"{module}.now", lambda: clock["now"])
+    monkeypatch.setattr(store, "now", lambda: clock["now"])
     numbers = post(client, *items("lamp", ["2024-12-01"] * 4))
     filed = get(client, "/v1/statistics", month="2024-12")
     clock["now"] = "2025-02-01T00:00:00+00:00"

@@ -20,6 +20,7 @@ _CONTENT = {
         "submitter_sector",
     ),
     "terms": ("words",),
+    "events": ("detail",),
     "analyses": ("result",),
     "revisions": ("content",),
     "vectors": ("vector",),
