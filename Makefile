@@ -42,6 +42,7 @@ test: setup check
 train: setup
 	$(VENV)/bin/minsheng train themes $(THEMES) --by-file --adaptation models/encoder-delta-v1 --out models/themes-v1
 	$(VENV)/bin/minsheng train pairs $(foreach file,$(sort $(wildcard corpora/pairs/train/*.jsonl)),--data $(file)) --out models/pairs-v1
+	$(VENV)/bin/minsheng train screening $(foreach file,$(sort $(wildcard corpora/screening/cases/*-dev.jsonl)),--data $(file)) --out models/screening-v1
 
 # Adapts the encoder to the themes corpus: a quarter of an hour on two cores. Everything after it must be trained again.
 adapt: setup
@@ -49,6 +50,7 @@ adapt: setup
 
 evaluate: setup
 	$(PYTHON) bench/evaluate.py
+	$(PYTHON) bench/screening.py
 
 bench: setup
 	$(PYTHON) bench/speed.py

@@ -198,3 +198,27 @@ class PairGrader(Protocol):
     def probabilities(self, pairs: Sequence[tuple[Profile, Profile]]) -> NDArray[np.float64]:
         """float64 (n, 3): P(duplicate), P(related), P(unrelated) of many pairs, without the reasons."""
         ...
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A reason to send a submission another way: what it is, the sentence that says so, and where it belongs."""
+
+    kind: str
+    span: Span
+    channel: str
+
+
+@dataclass(frozen=True)
+class Screening:
+    """What a submission is, apart from its theme.
+
+    urgent: the sentence that makes it so; kind: 诉求类型, with its probability in [0, 1] and the sentence that
+    speaks for it most; flags: at most one of a kind.
+    """
+
+    urgent: Span | None
+    kind: str
+    confidence: float
+    cue: Span
+    flags: tuple[Flag, ...]

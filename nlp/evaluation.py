@@ -1,6 +1,7 @@
 """Scores of a theme model on labelled texts, with intervals.
 
-Intervals are percentile bootstrap over texts (Efron 1979), 95 %. Expected calibration error uses ten bins of equal
+Intervals are percentile bootstrap over texts (Efron 1979), 95 %; of yes/no answers,
+Wilson. Expected calibration error uses ten bins of equal
 mass (Nguyen & O'Connor 2015).
 """
 
@@ -128,6 +129,21 @@ def label_scores(labels: Sequence[str], truth: Sequence[str], predicted: Sequenc
     return tuple(
         LabelScore(n, float(p), float(r), float(f), int(s)) for n, p, r, f, s in zip(labels, *columns, strict=True)
     )
+
+
+def detection(truth: Sequence[bool], found: Sequence[bool]) -> tuple[Estimate, Estimate]:
+    """Precision and recall of n yes/no answers, each with its 95 % Wilson interval (Wilson 1927)."""
+    right = sum(t and f for t, f in zip(truth, found, strict=True))
+    return wilson(right, sum(found)), wilson(right, sum(truth))
+
+
+def wilson(successes: int, n: int) -> Estimate:
+    """A share of n trials with its 95 % Wilson score interval; 0 in [0, 1] where there are none."""
+    if not n:
+        return Estimate(0.0, 0.0, 1.0)
+    z, p = 1.959964, successes / n
+    centre, spread = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    return Estimate(p, max(0.0, (centre - spread) / (1 + z * z / n)), min(1.0, (centre + spread) / (1 + z * z / n)))
 
 
 def calibration_error(confidence: Array, right: NDArray[np.bool_]) -> float:

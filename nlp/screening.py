@@ -1,52 +1,132 @@
-"""Urgency: a danger to life or public safety that the submission says is there now.
+"""Screening: what is urgent, what kind of request it is, and what belongs in another channel.
 
-Cue words come from a data file. A cue counts only where its clause does not deny it, place it in the past or merely
-suppose it: 「没有漏水，也没有火灾」 and 「一旦发生火灾」 are not urgent.
+Eleven linear readings of the encoder's base vector: urgency, six kinds, four flags. A text is urgent where the text or
+any one of its sentences is, so that a cry for help at the end of a long letter is heard. The words that say so are the
+sentence that speaks most for the answer. Which channel a flag points to is data (``channels.tsv``).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import regex
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
 
-from nlp.contracts import Span
+from nlp.artefact import load_artefact
+from nlp.contracts import Encoding, Flag, FloatArray, Screening
 from nlp.document import Document
-from nlp.errors import DataError
+from nlp.errors import ArtefactMismatch, DataError
+from nlp.lexicon import rows
 
-_CLAUSE = regex.compile(r"[^，。！？!?；;,\n…]+")
-KINDS = ("danger", "blocked")
+TASK = "screening"
+CHANNELS = Path("screening") / "channels.tsv"
+URGENT = "紧急"
+KINDS = ("咨询", "求助", "投诉", "举报", "建议", "表扬")
+FLAGS = ("涉法涉诉", "指名举报", "个人事项", "内容空泛")
+# The columns of the weights, in order.
+READINGS = (URGENT, *KINDS, *FLAGS)
+_KIND = slice(1, 1 + len(KINDS))
+# A sentence alone must speak louder than a whole text (by this much log-odds), and be this long: in a letter of twenty
+# sentences some 「走了。」 always sounds like something.
+_LOUDER = 1.5
+_HEARD = 8
+Array = NDArray[np.float64]
 
 
-class UrgencyScreen:
-    """Finds the sentence that makes a submission urgent. Stateless after construction."""
+@dataclass(frozen=True)
+class Parameters:
+    """The fitted numbers: weights (d, 11) and bias (11,) on unit vectors, in the order of ``READINGS``.
+
+    thresholds: the least probability at which urgency and each flag stand.
+    """
+
+    weights: Array
+    bias: Array
+    thresholds: dict[str, float]
+
+    def scores(self, vectors: FloatArray) -> Array:
+        """float64 (n, 11) of (n, d) vectors: log-odds of urgency and flags, logits of kinds."""
+        return np.asarray(vectors.astype(np.float64) @ self.weights + self.bias)
+
+
+def urgency(document: Document, encoding: Encoding, weights: Array, bias: float) -> float:
+    """P(urgent) in [0, 1]: of the text, or of its loudest sentence where that is more."""
+    vectors = [encoding.vector, *(encoding.pool(a, b) for a, b in document.sentences if b - a >= _HEARD)]
+    scores = np.stack(vectors).astype(np.float64) @ weights + bias
+    return float(expit(max(scores[0], scores[1:].max(initial=-np.inf) - _LOUDER)))
+
+
+class Channels:
+    """Flag and text → channel."""
 
     def __init__(self, path: Path) -> None:
-        """Read ``kind<TAB>pattern`` lines: ``danger`` cues, and ``blocked`` words that take a cue's force away."""
-        patterns: dict[str, list[str]] = {kind: [] for kind in KINDS}
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            raise DataError(path, "找不到紧急词表") from None
-        for number, line in enumerate(lines, 1):
-            if not line.strip() or line.startswith("#"):
-                continue
-            kind, _, pattern = line.partition("\t")
-            if kind not in patterns or not pattern.strip():
-                raise DataError(path, f"应为「{'|'.join(KINDS)}<制表符>词」，实为 {line!r}", number)
-            patterns[kind].append(pattern.strip())
-        if not all(patterns.values()):
-            raise DataError(path, f"{'、'.join(KINDS)} 两类词都不能为空")
-        try:
-            self._danger, self._blocked = (regex.compile("|".join(patterns[kind])) for kind in KINDS)
-        except regex.error as error:
-            raise DataError(path, f"词的写法有误：{error}") from error
+        """Read the list; raises DataError naming file and line."""
+        self._rules: dict[str, list[tuple[Any, str]]] = {flag: [] for flag in FLAGS}
+        for line, row in rows(path, ("flag", "pattern", "channel")):
+            if row["flag"] not in self._rules:
+                raise DataError(path, f"flag 是 {row['flag']!r}，应为 {'、'.join(FLAGS)} 之一", line)
+            if not row["channel"]:
+                raise DataError(path, "channel 为空", line)
+            try:
+                self._rules[row["flag"]].append((regex.compile(row["pattern"]), row["channel"]))
+            except regex.error as error:
+                raise DataError(path, f"{row['pattern']!r} 不是有效的正则表达式：{error}", line) from error
+        lacking = [flag for flag, rules in self._rules.items() if not rules or rules[-1][0].pattern]
+        if lacking:
+            raise DataError(path, f"{'、'.join(lacking)} 的最后一行应不写 pattern，作为其余情形的渠道")
 
-    def __call__(self, document: Document) -> Span | None:
-        """The first urgent sentence, or None."""
-        text = document.normalised.text
-        for start, end in document.sentences:
-            for clause in _CLAUSE.finditer(text, start, end):
-                if self._danger.search(clause.group()) and not self._blocked.search(clause.group()):
-                    return document.span(start, end, "URGENT")
-        return None
+    def __call__(self, flag: str, text: str) -> str:
+        """The channel of the first rule found in the text; the last rule holds for any."""
+        return next(channel for pattern, channel in self._rules[flag] if pattern.search(text))
+
+
+class Screen:
+    """Screens submissions. Stateless after construction."""
+
+    def __init__(self, parameters: Parameters, channels: Channels, name: str) -> None:
+        self.parameters = parameters
+        self.name = name
+        self._channels = channels
+
+    def __call__(self, document: Document, encoding: Encoding) -> Screening:
+        """The screening of a document and its encoding."""
+        sentences = np.stack([encoding.vector, *(encoding.pool(*stretch) for stretch in document.sentences)])
+        scores = self.parameters.scores(sentences)
+        # The row of the sentence that speaks most for each reading.
+        best = [int(i) for i in scores[1:].argmax(axis=0)]
+
+        def said(reading: str, label: str) -> Any:
+            return document.span(*document.sentences[best[READINGS.index(reading)]], label)
+
+        thresholds, whole = self.parameters.thresholds, scores[0]
+        urgent = (
+            urgency(document, encoding, self.parameters.weights[:, 0], self.parameters.bias[0]) >= thresholds[URGENT]
+        )
+        kinds = softmax(whole[_KIND])
+        kind = KINDS[int(kinds.argmax())]
+        flags = tuple(
+            Flag(flag, said(flag, "FLAG"), self._channels(flag, document.normalised.text))
+            for flag in FLAGS
+            if expit(whole[READINGS.index(flag)]) >= thresholds[flag]
+        )
+        span = said(URGENT, "URGENT") if urgent else None
+        return Screening(span, kind, float(kinds.max()), said(kind, "KIND"), flags)
+
+
+def load_screen(path: Path, corpora: Path, encoder_id: str) -> Screen:
+    """Load a verified model folder; raises ArtefactError or DataError naming the file, also for another encoder."""
+    artefact = load_artefact(path, TASK)
+    if artefact.meta["encoder_id"] != encoder_id:
+        raise ArtefactMismatch(
+            path, f"模型是用编码器 {artefact.meta['encoder_id']} 训练的，当前编码器是 {encoder_id}；"
+            "请恢复原编码器，或执行 minsheng train screening 重新训练"
+        )  # fmt: skip
+    if artefact.meta["labels"] != list(READINGS):
+        raise ArtefactMismatch(path, f"模型的标签应为 {'、'.join(READINGS)}，实为 {'、'.join(artefact.meta['labels'])}")
+    w = artefact.weights
+    parameters = Parameters(w["weights"].astype(np.float64), w["bias"], artefact.meta["thresholds"])
+    return Screen(parameters, Channels(corpora / CHANNELS), artefact.name)

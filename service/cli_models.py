@@ -185,6 +185,30 @@ def train_pairs(
     print_json(summary)
 
 
+@train_app.command("screening")
+def train_screening(
+    data: Annotated[list[Path], typer.Option("--data", help="筛查例（JSON Lines），可多次给出")],
+    out: Annotated[Path, typer.Option("--out", help="模型目录")],
+    background: Annotated[
+        list[Path] | None, typer.Option("--background", help="当作不紧急的普通材料，默认为主题训练语料")
+    ] = None,
+) -> None:
+    """训练筛查模型：紧急、诉求类型与渠道提示。"""
+    from service.learning_screening import train_screening_model  # noqa: PLC0415
+
+    settings = read_settings()
+    with progress_bar() as progress:
+        summary = train_screening_model(
+            data,
+            background or sorted((settings.corpora / "themes").glob("*.jsonl")),
+            out,
+            settings,
+            reporter(progress),
+            " ".join(["minsheng", *sys.argv[1:]]),
+        )
+    print_json(summary)
+
+
 @train_app.command("routing")
 def train_routing(
     out: Annotated[Path, typer.Option("--out", help="模型目录")],
@@ -213,6 +237,20 @@ def train_routing(
             from_corrections=from_corrections,
         )
     print_json(summary)
+
+
+@evaluate_app.command("screening")
+def evaluate_screening(
+    files: Annotated[list[Path], typer.Argument(help="筛查例（JSON Lines），可多个")], json_out: JsonOption = None
+) -> None:
+    """评测筛查模型：紧急与各提示的精确率、召回率，诉求类型的准确率，均带 95% 区间。"""
+    from service.learning_screening import evaluate_screening_model  # noqa: PLC0415
+
+    with progress_bar() as progress:
+        result = evaluate_screening_model(files, read_settings(), reporter(progress))
+    if json_out is not None:
+        json_out.write_text(json.dumps(result, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    print_json(result)
 
 
 @evaluate_app.command("themes")
@@ -294,7 +332,14 @@ def models_verify() -> None:
     """核对编码器和主题模型的文件，并实际载入。"""
     with open_engine(read_settings()) as engine:
         models = engine.models
-        print_json({"encoder": models.encoder.encoder_id, "themes": models.themes.name, "pairs": models.pairs.name})
+        print_json(
+            {
+                "encoder": models.encoder.encoder_id,
+                "themes": models.themes.name,
+                "pairs": models.pairs.name,
+                "screening": models.screen.name,
+            }
+        )
 
 
 @models_app.command("list")

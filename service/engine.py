@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from nlp.contracts import Classification, Comparison, Encoder, Encoding, PairGrader, Span
+from nlp.contracts import Classification, Comparison, Encoder, Encoding, PairGrader, Screening
 from nlp.document import Analyser, Document
 from nlp.encoder import load_encoder
 from nlp.errors import InputError, MinshengError
 from nlp.matching import load_pair_model
 from nlp.routing import Router
 from nlp.routing_model import load_history_model
-from nlp.screening import UrgencyScreen
+from nlp.screening import Screen, load_screen
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.themes import ThemeModel, load_theme_model, search_terms
 from nlp.units import load_units
@@ -53,7 +53,7 @@ class Models:
     encoder: Encoder
     themes: ThemeModel
     taxonomy: Taxonomy
-    urgency: UrgencyScreen
+    screen: Screen
     pairs: PairGrader
     router: Router
 
@@ -65,7 +65,7 @@ class Analysed:
     document: Document
     encoding: Encoding
     classification: Classification
-    urgent: Span | None
+    screening: Screening
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ def load_models(settings: Settings) -> Models:
     analyser = Analyser(settings.corpora, settings.max_chars)
     encoder = load_encoder(settings.encoder)
     themes = load_theme_model(settings.theme_model, taxonomy, encoder.encoder_id)
-    urgency = UrgencyScreen(settings.corpora / "screening" / "urgent.tsv")
+    screen = load_screen(settings.screening_model, settings.corpora, encoder.encoder_id)
     pairs = load_pair_model(settings.pair_model, settings.corpora, encoder.encoder_id)
     router = load_router(settings, taxonomy, encoder.encoder_id)
-    return Models(analyser, encoder, themes, themes.taxonomy, urgency, pairs, router)
+    return Models(analyser, encoder, themes, themes.taxonomy, screen, pairs, router)
 
 
 def load_router(settings: Settings, taxonomy: Taxonomy, encoder_id: str) -> Router:
@@ -164,7 +164,8 @@ class Engine:
             else:
                 encoding = next(encodings)
                 classification = self.models.themes.classify(document, encoding)
-                answers.append(Analysed(document, encoding, classification, self.models.urgency(document)))
+                screening = self.models.screen(document, encoding)
+                answers.append(Analysed(document, encoding, classification, screening))
         return answers
 
     def similar(

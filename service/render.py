@@ -44,7 +44,7 @@ def failed(identity: str | int | None, error: InputError) -> dict[str, Any]:
 
 def answer(analysed: Analysed) -> dict[str, Any]:
     """The answer to one submission, without its id."""
-    c, document = analysed.classification, analysed.document
+    c, document, s = analysed.classification, analysed.document, analysed.screening
     plain: dict[str, Any] = {"primary": c.primary, "confidence": c.confidence, "decision": c.decision}
     if c.reason is not None:
         plain["reason"] = c.reason
@@ -57,7 +57,9 @@ def answer(analysed: Analysed) -> dict[str, Any]:
         "entities": [_span(span) for span in document.entities],
         "pii": [_span(span) for span in document.pii],
         "keywords": list(c.keywords),
-        "urgent": None if analysed.urgent is None else {"span": _span(analysed.urgent)},
+        "urgent": None if s.urgent is None else {"span": _span(s.urgent)},
+        "request_type": {"kind": s.kind, "confidence": s.confidence, "span": _span(s.cue)},
+        "flags": [{"kind": flag.kind, "channel": flag.channel, "span": _span(flag.span)} for flag in s.flags],
         "model": c.model,
     }
 

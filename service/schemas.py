@@ -143,6 +143,22 @@ class UrgentOut(BaseModel):
     span: SpanOut
 
 
+class RequestTypeOut(BaseModel):
+    """诉求类型、把握与最能说明它的一句。"""
+
+    kind: Literal["咨询", "求助", "投诉", "举报", "建议", "表扬"]
+    confidence: float
+    span: SpanOut
+
+
+class FlagOut(BaseModel):
+    """宜走其他渠道的提示：类别、建议渠道与最能说明它的一句。"""
+
+    kind: Literal["涉法涉诉", "指名举报", "个人事项", "内容空泛"]
+    channel: str = Field(examples=["纪检监察机关"])
+    span: SpanOut
+
+
 class ClassificationOut(BaseModel):
     """一条材料的分类结果。"""
 
@@ -160,6 +176,8 @@ class ClassificationOut(BaseModel):
     pii: list[SpanOut] = Field(description="个人信息所在位置")
     keywords: list[str]
     urgent: UrgentOut | None
+    request_type: RequestTypeOut = Field(description="诉求类型")
+    flags: list[FlagOut] = Field(description="涉法涉诉、指名举报、个人事项、内容空泛；没有则为空")
     model: str = Field(description="模型名与权重摘要")
 
 

@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     )
     theme_model: Path = Field(default=ROOT / "models" / "themes-v1", description="主题模型目录")
     pair_model: Path = Field(default=ROOT / "models" / "pairs-v1", description="查重模型目录")
+    screening_model: Path = Field(default=ROOT / "models" / "screening-v1", description="筛查模型目录")
     routing_model: Path | None = Field(default=None, description="转办模型目录；不设则只按职责表")
     corpora: Path = Field(default=ROOT / "corpora", description="词表、地名表与主题分类所在目录")
     office_id: str = Field(default="default", min_length=1, max_length=64, description="单位代号，写入每一条记录")

@@ -21,7 +21,8 @@ from nlp.corpus import Labelled
 from nlp.document import Analyser, Document
 from nlp.encoder import SentenceEncoder, load_encoder
 from nlp.grading import RELATIONS
-from nlp.screening import UrgencyScreen
+from nlp.screening import CHANNELS, Channels, Screen
+from nlp.screening_training import Case, read, train_screen
 from nlp.similar import matching_sentences
 from nlp.taxonomy import Taxonomy, load_taxonomy
 from nlp.training import Trained, analyse, extract, train
@@ -47,6 +48,17 @@ TINY = {
     "roads_municipal": ["路灯坏了晚上黑灯瞎火", "马路坑洼路面破损没人修", "井盖松动路面塌陷", "路灯不亮人行道破损"],
     "no_content": ["测试", "你好领导辛苦了", "在吗", "谢谢领导"],
 }
+
+
+# Kind, flag, texts; urgent where 火 stands.
+SCREENED = [
+    ("咨询", "", ["请问材料", "请问窗口", "请问时间"]),
+    ("求助", "", ["着火了快来", "起火了救人", "大火烧来了"]),
+    ("投诉", "个人事项", ["邻居太吵", "邻居漏水", "邻居占道"]),
+    ("举报", "指名举报", ["主任贪钱", "主任贪粮", "主任贪地"]),
+    ("建议", "涉法涉诉", ["判决应执行", "判决要执行", "判决该执行"]),
+    ("表扬", "内容空泛", ["好好好", "真好啊", "很好呀"]),
+]
 
 
 class CharacterEncoder:
@@ -144,10 +156,20 @@ def tiny(tiny_items: list[Labelled], analyser: Analyser, taxonomy: Taxonomy) -> 
 
 
 @pytest.fixture(scope="session")
-def models(tiny: Trained, analyser: Analyser, taxonomy: Taxonomy) -> Models:
-    urgency = UrgencyScreen(ROOT / "corpora" / "screening" / "urgent.tsv")
+def tiny_screen(analyser: Analyser) -> Screen:
+    cases = [
+        Case(f"{kind}-{i}", text, "火" in text, text if "火" in text else None, kind, (flag,) if flag else ())
+        for kind, flag, texts in SCREENED
+        for i, text in enumerate(texts)
+    ]
+    texts = read([case.text for case in cases], analyser, CharacterEncoder(), lambda *_: None)
+    return Screen(train_screen(cases, texts, [])[0], Channels(ROOT / "corpora" / CHANNELS), "tiny")
+
+
+@pytest.fixture(scope="session")
+def models(tiny: Trained, tiny_screen: Screen, analyser: Analyser, taxonomy: Taxonomy) -> Models:
     router = load_router(Settings(), taxonomy, CharacterEncoder.encoder_id)
-    return Models(analyser, CharacterEncoder(), tiny.model, taxonomy, urgency, CharacterGrader(), router)
+    return Models(analyser, CharacterEncoder(), tiny.model, taxonomy, tiny_screen, CharacterGrader(), router)
 
 
 @pytest.fixture

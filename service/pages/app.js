@@ -28,9 +28,9 @@ function showAnswer(title, text, answer) {
   $("confidence").textContent = `${levelOf(answer.confidence)}（${percent(answer.confidence)}）`;
   $("decision").textContent = answer.decision === "accept" ? "建议采纳" : "需人工复核";
   $("decision").className = answer.decision;
-  $("reason").hidden = !answer.reason && !answer.secondary.length;
+  const flags = answer.flags.map(({ kind, channel }) => `${kind}，建议渠道：${channel}`);
   const second = answer.secondary.length ? `兼涉：${answer.secondary.map(themeName).join("、")}` : "";
-  $("reason").textContent = [answer.reason, second].filter(Boolean).join("。");
+  $("reason").textContent = [answer.reason, second, `诉求类型：${answer.request_type.kind}`, ...flags].filter(Boolean).join("。");
   $("urgent").hidden = !answer.urgent;
   $("urgent").textContent = answer.urgent ? `可能紧急：“${answer.urgent.span.text}”` : "";
   $("themes").replaceChildren(...answer.themes.map(({ theme, probability }, i) => {

@@ -30,6 +30,7 @@ def main() -> None:
         }
         _write(folder, meta)
     _describe_pairs()
+    _describe_screening()
     _describe_units()
 
 
@@ -61,6 +62,27 @@ def _describe_units() -> None:
         "referrals": len(units.referrals),
         "licence": "MIT",
         "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.tsv"))},
+    }
+    _write(folder, meta)
+
+
+def _describe_screening() -> None:
+    folder = ROOT / "corpora" / "screening"
+    paths = sorted((folder / "cases").glob("*.jsonl"))
+    records = {
+        path.name: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in paths
+    }
+    labels = {
+        name: Counter(
+            label for r in rows for label in (r["flags"] if "flags" in r else [str(r.get("kind", r.get("urgent")))])
+        )
+        for name, rows in records.items()
+    }
+    meta: dict[str, object] = {
+        "licence": "MIT",
+        "records": {name: len(rows) for name, rows in records.items()},
+        "labels": {name: dict(sorted(found.items())) for name, found in labels.items()},
+        "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
     }
     _write(folder, meta)
 

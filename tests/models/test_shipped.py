@@ -21,10 +21,11 @@ from nlp.evaluation import score_themes
 from nlp.grading import RELATIONS
 from nlp.matching import load_pair_model
 from nlp.pair_training import Reader, load_pairs
-from nlp.screening import UrgencyScreen
+from nlp.screening import FLAGS, load_screen
+from nlp.screening_training import load_cases, read, score_screen
 from nlp.taxonomy import Taxonomy
 from nlp.themes import ThemeModel, load_theme_model
-from service.engine import Analysed, Engine, Models
+from service.engine import Analysed, Engine, Models, load_router
 from service.settings import ROOT, Settings
 
 FLOORS = json.loads((ROOT / "tests" / "floors.json").read_text(encoding="utf-8"))
@@ -38,9 +39,10 @@ def shipped(taxonomy: Taxonomy, encoder: SentenceEncoder) -> ThemeModel:
 
 @pytest.fixture(scope="module")
 def engine(shipped: ThemeModel, analyser: Analyser, encoder: SentenceEncoder, taxonomy: Taxonomy) -> Any:
-    urgency = UrgencyScreen(ROOT / "corpora" / "screening" / "urgent.tsv")
+    screen = load_screen(Settings().screening_model, ROOT / "corpora", encoder.encoder_id)
     pairs = load_pair_model(Settings().pair_model, ROOT / "corpora", encoder.encoder_id)
-    opened = Engine(Models(analyser, encoder, shipped, taxonomy, urgency, pairs), 1)
+    router = load_router(Settings(), taxonomy, encoder.encoder_id)
+    opened = Engine(Models(analyser, encoder, shipped, taxonomy, screen, pairs, router), 1)
     yield opened
     opened.close()
 
@@ -93,6 +95,52 @@ def test_pair_floors(analyser: Analyser, encoder: SentenceEncoder) -> None:
     answers = [model.compare(model.profile(*read[p.a]), model.profile(*read[p.b])) for p in pairs]
     probabilities = np.array([[a.duplicate, a.related, a.unrelated] for a in answers])
     _hold("pairs", score_themes(RELATIONS, probabilities, [p.relation for p in pairs]).as_dict())
+
+
+def test_screening_floors(analyser: Analyser, encoder: SentenceEncoder) -> None:
+    """Each share lies in the 95 % interval of the recorded one: below is worse, above makes the record stale."""
+    cases = load_cases(sorted((ROOT / "corpora" / "screening" / "cases").glob("*-test.jsonl")))
+    screen = load_screen(Settings().screening_model, ROOT / "corpora", encoder.encoder_id)
+    answers = [screen(*one) for one in read([case.text for case in cases], analyser, encoder, lambda *_: None)]
+    scores = score_screen(cases, answers)
+    recorded = json.loads((ROOT / "bench" / "results" / "screening.json").read_text(encoding="utf-8"))["scores"]
+    for path in (("urgency", "precision"), ("urgency", "recall"), ("kinds", "accuracy"),
+                 *(("flags", "by_flag", flag, side) for flag in FLAGS for side in ("precision", "recall"))):  # fmt: skip
+        value, record = scores, recorded
+        for key in path:
+            value, record = value[key], record[key]
+        assert record["low"] <= value["value"] <= record["high"], f"{path}: {value} against {record}"
+    assert scores["urgency"]["recall"]["value"] >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("text", "urgent"),
+    [
+        ("没有漏水，也没有火灾", False),
+        ("一旦发生火灾，后果不堪设想", False),
+        pytest.param("去年这里发生过火灾", False, marks=pytest.mark.xfail(reason="a bare past still alarms")),
+        ("建议加强火灾应急演练", False),
+        ("路灯坏了", False),
+        ("楼上正在冒黑烟，快来人！", True),
+        ("工厂转移原料时发生泄漏，化学品泄漏到路上", True),
+        ("再不发工资，我们几百人明天就去堵路", True),
+    ],
+)
+def test_urgency_knows_denial_supposition_past_and_threat(
+    analyser: Analyser, encoder: SentenceEncoder, text: str, urgent: bool
+) -> None:
+    screen = load_screen(Settings().screening_model, ROOT / "corpora", encoder.encoder_id)
+    [one] = read([text], analyser, encoder, lambda *_: None)
+    assert (screen(*one).urgent is not None) is urgent
+
+
+def test_screening_papers() -> None:
+    meta = json.loads((Settings().screening_model / "meta.json").read_text(encoding="utf-8"))
+    files = json.loads((ROOT / "corpora" / "screening" / "meta.json").read_text(encoding="utf-8"))["files"]
+    themes = json.loads((ROOT / "corpora" / "themes" / "meta.json").read_text(encoding="utf-8"))["files"]
+    dev = {name: digest for name, digest in files.items() if name.endswith("-dev.jsonl")}
+    assert meta["corpus"] == dev | themes, "the model was trained on other cases: run make train"
+    assert meta["command"].startswith("minsheng train screening")
 
 
 def test_pair_papers() -> None:

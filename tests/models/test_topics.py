@@ -11,12 +11,12 @@ import pytest
 from nlp.document import Analyser
 from nlp.encoder import SentenceEncoder
 from nlp.matching import load_pair_model
-from nlp.screening import UrgencyScreen
+from nlp.screening import load_screen
 from nlp.taxonomy import Taxonomy
 from nlp.themes import load_theme_model
 from service import render
 from service.candidates import select
-from service.engine import Engine, Models, store_batch
+from service.engine import Engine, Models, load_router, store_batch
 from service.settings import ROOT, Settings
 from service.store import Store, Submission, Submitter
 from service.topic_checks import check
@@ -61,8 +61,9 @@ def topics(
     settings = Settings(database_url=f"sqlite:///{tmp_path_factory.mktemp('topics') / 'topics.db'}")
     themes = load_theme_model(settings.theme_model, taxonomy, encoder.encoder_id)
     pairs = load_pair_model(settings.pair_model, settings.corpora, encoder.encoder_id)
-    urgency = UrgencyScreen(settings.corpora / "screening" / "urgent.tsv")
-    engine = Engine(Models(analyser, encoder, themes, taxonomy, urgency, pairs), 4)
+    screen = load_screen(settings.screening_model, settings.corpora, encoder.encoder_id)
+    router = load_router(settings, taxonomy, encoder.encoder_id)
+    engine = Engine(Models(analyser, encoder, themes, taxonomy, screen, pairs, router), 4)
     store = Store(settings.database_url, settings.office_id)
     everything = [*background(), *planted()]
     for start in range(0, len(everything), 32):

@@ -1,4 +1,4 @@
-"""Taxonomy, word lists and urgency cues are data that people edit: every mistake names file and line."""
+"""Taxonomy and word lists are data that people edit: every mistake names file and line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nlp.document import Analyser
 from nlp.errors import DataError
 from nlp.lexicon import load_entries
-from nlp.screening import UrgencyScreen
 from nlp.taxonomy import Taxonomy, load_taxonomy
 
 LEXICON = "word\ttag\taliases\tsource\n"
@@ -111,39 +109,3 @@ def test_a_bad_taxonomy_is_named(tmp_path: Path, text: str, message: str) -> Non
 def test_a_missing_taxonomy_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="找不到主题分类文件"):
         load_taxonomy(tmp_path / "none.toml")
-
-
-@pytest.mark.parametrize(
-    ("text", "urgent"),
-    [
-        ("你好。楼上正在冒黑烟，快来人！", "楼上正在冒黑烟，快来人！"),
-        ("工厂转移原料时发生泄漏，化学品泄漏到路上", "工厂转移原料时发生泄漏，化学品泄漏到路上"),
-        ("没有漏水，也没有火灾", None),
-        ("一旦发生火灾，后果不堪设想", None),
-        ("去年这里发生过火灾", None),
-        ("建议加强火灾应急演练", None),
-        ("路灯坏了", None),
-    ],
-)
-def test_urgency_knows_denial_supposition_and_past(analyser: Analyser, text: str, urgent: str | None) -> None:
-    screen = UrgencyScreen(Path("corpora/screening/urgent.tsv"))
-    found = screen(analyser(text))
-    assert (found.text if found else None) == urgent
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("danger\t火灾\n", "两类词都不能为空"),
-        ("fire\t火灾\n", "第 1 行：应为「danger|blocked<制表符>词」"),
-        ("danger\t(\nblocked\t无\n", "词的写法有误"),
-    ],
-)
-def test_bad_urgency_cues_are_named(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "urgent.tsv"
-    path.write_text(content, encoding="utf-8")
-    with pytest.raises(DataError) as caught:
-        UrgencyScreen(path)
-    assert message in str(caught.value)
-    with pytest.raises(DataError, match="找不到紧急词表"):
-        UrgencyScreen(tmp_path / "none")

@@ -35,9 +35,19 @@ def test_classify_answers_the_contract(client: TestClient) -> None:
     assert answer["primary"] == answer["themes"][0]["theme"]
     assert answer["confidence"] == answer["themes"][0]["probability"]
     assert sum(t["probability"] for t in answer["themes"]) == pytest.approx(1)
-    assert {"decision", "matter", "secondary", "matters", "evidence", "entities", "keywords", "urgent", "model"} <= set(
-        answer
-    )
+    assert {
+        "decision",
+        "matter",
+        "secondary",
+        "matters",
+        "evidence",
+        "entities",
+        "keywords",
+        "urgent",
+        "request_type",
+        "flags",
+        "model",
+    } <= set(answer)
     for span in (*answer["evidence"], *answer["entities"]):
         source = {"title": "路灯", "text": LAMP}[span["field"]]
         assert source[span["start"] : span["end"]] == span["text"]

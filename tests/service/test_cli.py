@@ -249,7 +249,8 @@ def test_models_verify_and_list(run: Run) -> None:
     assert _lines(run("models", "verify")[1])[0]["encoder"] == "characters"
     listed = _lines(run("models", "list")[1])
     assert [(m["model"], m["task"]) for m in listed] == [
-        ("encoder-delta-v1", "encoder-delta"), ("pairs-v1", "pairs"), ("themes-v1", "themes"),
+        ("encoder-delta-v1", "encoder-delta"), ("pairs-v1", "pairs"), ("screening-v1", "screening"),
+        ("themes-v1", "themes"),
     ]  # fmt: skip
     code, _, err = run("models", "build")
     assert code == 0
