@@ -1,7 +1,9 @@
 """Fits the pair model on labelled pairs, with cross-validation by group, and scores it.
 
-Copies are made of the training texts: the same text twice, and with a sentence left out. The corpus holds few of
-them, since they need no judgement, and a model that has seen only hard pairs takes likeness itself for a warning.
+Two kinds of pairs that need no judgement are added, because the corpus holds only hard ones. Copies: the same text
+twice, and with a sentence left out; without them a model takes likeness itself for a warning. Strangers: letters of the
+theme corpora, each with those nearest to it; written apart, they never tell of one event, and they are what a search
+over a real store brings up. Without them a model takes any two letters on one matter in other words for one event.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
 from nlp.artefact import save_artefact
-from nlp.contracts import Encoder, Encoding
-from nlp.corpus import lines_of
+from nlp.contracts import Encoder, Encoding, FloatArray
+from nlp.corpus import Labelled, lines_of
 from nlp.document import Analyser, Document
 from nlp.errors import DataError
 from nlp.evaluation import Scores, score_themes
@@ -49,6 +51,9 @@ BOOSTING = {
 MIN_TEXTS = 3
 # Copies per pair of the corpus.
 COPIES = 0.15
+# Letters drawn from the theme corpora, and how many of the others nearest to each it is paired with.
+STRANGERS = 1000
+NEIGHBOURS = 2
 
 Progress = Callable[[str, int, int], None]
 
@@ -128,6 +133,7 @@ class Reader:
 
 def train_pairs(
     pairs: Sequence[LabelledPair],
+    letters: Sequence[Labelled],
     reader: Reader,
     background: Background,
     matters: tuple[NDArray[Any], NDArray[Any]],
@@ -135,7 +141,7 @@ def train_pairs(
     name: str,
     progress: Progress,
 ) -> TrainedPairs:
-    """Fit on all pairs; scores are out of fold, by group.
+    """Fit on all pairs; scores are out of fold, by group. ``letters``: those that strangers are drawn from.
 
     matters: weights (d, K) and bias (K,) of a linear reading of base vectors as matters. Raises TrainingError
     where a grade has fewer pairs than there are folds.
@@ -144,9 +150,10 @@ def train_pairs(
     few = [relation for relation in RELATIONS if counted[relation] < FOLDS]
     if few:
         raise TrainingError(f"每个等级至少需要 {FOLDS} 对，不足的有：{'、'.join(few)}")
-    copies = _copies(pairs)
-    everything = [*pairs, *copies]
-    read = reader.read([t for p in everything for t in (p.a, p.b)], progress)
+    drawn = [letters[i] for i in np.random.default_rng(SEED).permutation(len(letters))[:STRANGERS]]
+    everything = [*pairs, *_copies(pairs)]
+    read = reader.read([*(t for p in everything for t in (p.a, p.b)), *map(_whole, drawn)], progress)
+    everything += _strangers(drawn, np.stack([read[_whole(one)][1].vector for one in drawn]) if drawn else None)
     states = np.concatenate([encoding.tokens for _, encoding in read.values()])
     token_mean = states.mean(axis=0, dtype=np.float32)
     profiler = Profiler(MentionFinder(corpora / MENTIONS, background.counts), background, token_mean, *matters)
@@ -201,6 +208,27 @@ def _copies(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
         shortened = "。".join(kept) + "。"
         made.append(LabelledPair(f"{pair.id}-copy", pair.a, shortened, "duplicate", group=pair.group))
     return made
+
+
+def _whole(letter: Labelled) -> str:
+    return f"{letter.title}\n{letter.text}" if letter.title else letter.text
+
+
+def _strangers(letters: Sequence[Labelled], vectors: FloatArray | None) -> list[LabelledPair]:
+    """Each letter with the nearest others: related where the matter is the same, else unrelated."""
+    if vectors is None:
+        return []
+    likeness = vectors @ vectors.T
+    np.fill_diagonal(likeness, -1)
+    nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :NEIGHBOURS]
+    met = {(min(i, int(j)), max(i, int(j))) for i, row in enumerate(nearest) for j in row if int(j) != i}
+    return [
+        LabelledPair(
+            f"{letters[i].id}~{letters[j].id}", _whole(letters[i]), _whole(letters[j]),
+            "related" if letters[i].label == letters[j].label else "unrelated",
+        )
+        for i, j in sorted(met)
+    ]  # fmt: skip
 
 
 def save_pairs(

@@ -56,7 +56,7 @@ def train_pair_model(
     texts = load_corpus(background)
     counted = count_background(analyser(item.text, item.title) for item in texts)
     trained = train_pairs(
-        pairs, Reader(analyser, encoder), counted,
+        pairs, texts, Reader(analyser, encoder), counted,
         (themes.encoder_weights * strength, themes.encoder_bias * strength), settings.corpora, out.name, report,
     )  # fmt: skip
     papers = papers_of([*data, *background], pairs, command)

@@ -27,6 +27,7 @@ def analysis(item: Stored) -> dict[str, Any]:
     plain |= {name: found.get(name, []) for name in ("secondary", "themes", "matters")}
     plain["evidence"] = [quoted(one) for one in found.get("evidence", [])]
     plain["urgent"] = quoted(found["urgent"]["span"]) if found.get("urgent") else None
+    plain["request_type"] = (found.get("request_type") or {}).get("kind")
     return plain
 
 

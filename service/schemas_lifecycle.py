@@ -154,6 +154,7 @@ class AnalysisOut(BaseModel):
     matters: list[MatterScoreOut]
     evidence: list[EvidenceMarkOut]
     urgent: MarkOut | None
+    request_type: str | None = Field(description="诉求类型；旧版分析的没有")
 
 
 class SubmissionDetail(StoredDetail):

@@ -194,7 +194,7 @@ async function confirmIt(signed) {
 // What kind of request the machine takes it for, where it says so.
 function categoryOf(found) {
   const type = found.analysis.request_type;
-  return type && inbox.categories.includes(type.kind) ? type.kind : "";
+  return type && inbox.categories.includes(type) ? type : "";
 }
 
 async function correctIt(signed) {

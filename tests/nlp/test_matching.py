@@ -129,7 +129,7 @@ def test_train_save_load_again(analyser: Analyser, tmp_path: Path) -> None:
     reader, pairs = Reader(analyser, CharacterEncoder()), _tiny()
     background = count_background([analyser(p.a) for p in pairs])
     matters = np.zeros((32, 3), np.float32), np.zeros(3, np.float32)
-    trained = train_pairs(pairs, reader, background, matters, CORPORA, "tiny", lambda *_: None)
+    trained = train_pairs(pairs, [], reader, background, matters, CORPORA, "tiny", lambda *_: None)
     assert trained.scores.n == len(pairs)
     assert trained.scores.accuracy.value > 0.8
     save_pairs(trained, tmp_path / "tiny", encoder_id="characters", background=background, papers={})
@@ -147,7 +147,7 @@ def test_too_few_pairs_are_refused(analyser: Analyser) -> None:
     reader = Reader(analyser, CharacterEncoder())
     with pytest.raises(TrainingError, match="每个等级至少需要 6 对，不足的有：related、unrelated"):
         train_pairs(
-            [p for p in _tiny() if p.relation == "duplicate"], reader, Background({}, 1),
+            [p for p in _tiny() if p.relation == "duplicate"], [], reader, Background({}, 1),
             (np.zeros((32, 3), np.float32), np.zeros(3, np.float32)), CORPORA, "x", lambda *_: None,
         )  # fmt: skip
 

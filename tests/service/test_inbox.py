@@ -18,7 +18,7 @@ ITEMS: list[dict[str, Any]] = [
     {"external_id": "A-1", "title": "路灯", "text": f"{LAMP}，请派人来。", "district": "云岩区",
      "submitter": {"name": "张三", "phone": "13812345678"}},
     {"external_id": "A-2", "text": "楼下烧烤店油烟很大不敢开窗", "district": "南明区", "submitter": {"phone": "13900001111"}},
-    {"external_id": "A-3", "title": "幼儿园着火", "text": "幼儿园食堂正在着火，孩子被困在三楼，电话13812340000。"},
+    {"external_id": "A-3", "title": "幼儿园着火", "text": "幼儿园着火了快来，起火了救人，大火烧来了，电话13812340000。"},
     {"external_id": "A-4", "title": "又是路灯", "text": f"{LAMP}，请派人来。联系人13900002222。", "district": "云岩"},
     {"external_id": "A-5", "title": "路灯催办", "text": f"{LAMP}，请派人来。", "submitter": {"name": "张三", "phone": "13812345678"}},
 ]  # fmt: skip
