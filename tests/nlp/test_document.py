@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from nlp.document import Analyser, Document
 from nlp.errors import InputError
+from nlp.normalise import normalise
 from tests.nlp.test_normalise import TEXT
 
 
@@ -15,7 +16,7 @@ def _labels(document: Document) -> dict[str, str]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(TEXT.filter(str.strip), st.one_of(st.none(), TEXT))
+@given(TEXT.filter(lambda text: normalise(text).text.strip()), st.one_of(st.none(), TEXT))
 def test_tokens_spell_the_text_and_offsets_slice_the_original(analyser: Analyser, text: str, title: str | None) -> None:
     document = analyser(text, title)
     whole = document.normalised.text
