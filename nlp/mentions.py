@@ -104,7 +104,7 @@ class MentionFinder:
             (tuple(m.span() for m in f.finditer(text)), tuple(m.span() for m in a.finditer(text)))
             for f, a in self._stances
         )
-        places, objects = _entities(document, {"PLACE"}), _entities(document, {"FACILITY", "UNIT"})
+        places, objects = _places_and_objects(document)
         return Mentions(self._names(text), places, objects, numbers, amounts, years, stances)
 
     def _names(self, text: str) -> dict[str, Found]:
@@ -125,18 +125,21 @@ def _any(words: Iterable[str]) -> Any:
     return regex.compile("|".join(sorted(words, key=len, reverse=True)))
 
 
-def _entities(document: Document, labels: set[str]) -> Found:
-    """Entities of some labels, by canonical name; offsets brought back to the normalised text."""
+def _places_and_objects(document: Document) -> tuple[Found, Found]:
+    """Place entities, and facilities and units, by canonical name; offsets brought back to the normalised text."""
     starts = document.normalised.starts
     position = {original: index for index, original in reversed(list(enumerate(starts)))}
-    found: Found = {}
+    places: Found = {}
+    objects: Found = {}
+    kinds = {"PLACE": places, "FACILITY": objects, "UNIT": objects}
     for entity in document.entities:
-        if entity.label in labels:
+        if entity.label in kinds:
             shift = document.body_start if entity.field == "text" else 0
             begin = position.get(shift + entity.start)
             if begin is not None:
-                found.setdefault(entity.canonical or entity.text, (begin, begin + entity.end - entity.start))
-    return found
+                stretch = begin, begin + entity.end - entity.start
+                kinds[entity.label].setdefault(entity.canonical or entity.text, stretch)
+    return places, objects
 
 
 def _value(numeral: str) -> str | None:
