@@ -91,6 +91,20 @@ def replace_folder(staging: Path, target: Path) -> None:
     shutil.rmtree(retired, ignore_errors=True)
 
 
+def load_trained(path: Path, task: str, encoder_id: str, what: str = "模型") -> Artefact:
+    """A model folder that ``minsheng train <task>`` made on this encoder; raises an ArtefactError naming the file.
+
+    ``what``: what the message calls it.
+    """
+    artefact = load_artefact(path, task)
+    if artefact.meta["encoder_id"] != encoder_id:
+        raise ArtefactMismatch(
+            path, f"{what}是用编码器 {artefact.meta['encoder_id']} 训练的，当前编码器是 {encoder_id}；"
+            f"请恢复原编码器，或执行 minsheng train {task} 重新训练"
+        )  # fmt: skip
+    return artefact
+
+
 def load_artefact(path: Path, task: str) -> Artefact:
     """Read and verify a model folder made for ``task``; raises an ArtefactError naming the file."""
     meta = _read_meta(path / META)

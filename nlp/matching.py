@@ -20,10 +20,9 @@ import regex
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from nlp.artefact import load_artefact
+from nlp.artefact import load_trained
 from nlp.contracts import Comparison, Conflict, Encoding, FloatArray
 from nlp.document import Document
-from nlp.errors import ArtefactMismatch
 from nlp.grading import RELATIONS, Array, Grading, Trees
 from nlp.mentions import Found, MentionFinder, Mentions, any_same, conflicts, opposed, same_name
 from nlp.similar import MAX_SENTENCES, matching_sentences
@@ -356,12 +355,7 @@ def matrix(pairs: Sequence[tuple[Profile, Profile]], names: Sequence[str], backg
 
 def load_pair_model(path: Path, corpora: Path, encoder_id: str) -> PairModel:
     """Load a verified model folder; raises ArtefactError naming the file, also for another encoder."""
-    artefact = load_artefact(path, TASK)
-    if artefact.meta["encoder_id"] != encoder_id:
-        raise ArtefactMismatch(
-            path, f"模型是用编码器 {artefact.meta['encoder_id']} 训练的，当前编码器是 {encoder_id}；"
-            "请恢复原编码器，或执行 minsheng train pairs 重新训练"
-        )  # fmt: skip
+    artefact = load_trained(path, TASK, encoder_id)
     w = artefact.weights
     counts = dict(zip(artefact.vocabulary, w["counts"].tolist(), strict=True))
     background = Background(counts, int(artefact.meta["background_texts"]))

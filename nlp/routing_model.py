@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from nlp.artefact import load_artefact
+from nlp.artefact import load_trained
 from nlp.contracts import FloatArray
-from nlp.errors import ArtefactMismatch
 from nlp.themes import vectorizer
 
 TASK = "routing"
@@ -89,12 +88,7 @@ def spread(labels: Sequence[str], probabilities: Array, table: Mapping[str, floa
 
 def load_history_model(path: Path, encoder_id: str) -> HistoryModel:
     """Load a verified model folder; raises an ArtefactError naming the file, also for another encoder."""
-    artefact = load_artefact(path, TASK)
-    if artefact.meta["encoder_id"] != encoder_id:
-        raise ArtefactMismatch(
-            path, f"转办模型是用编码器 {artefact.meta['encoder_id']} 训练的，当前编码器是 {encoder_id}；"
-            "请恢复原编码器，或执行 minsheng train routing 重新训练"
-        )  # fmt: skip
+    artefact = load_trained(path, TASK, encoder_id, "转办模型")
     w = artefact.weights
     single = ("encoder_weights", "encoder_bias", "term_weights", "term_bias", "idf")
     parameters = RoutingParameters(**{n: w[n].astype(np.float32) for n in single}, pool=w["pool"])

@@ -16,7 +16,7 @@ import regex
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from nlp.artefact import load_artefact
+from nlp.artefact import load_trained
 from nlp.contracts import Encoding, Flag, FloatArray, Screening
 from nlp.document import Document
 from nlp.errors import ArtefactMismatch, DataError
@@ -119,12 +119,7 @@ class Screen:
 
 def load_screen(path: Path, corpora: Path, encoder_id: str) -> Screen:
     """Load a verified model folder; raises ArtefactError or DataError naming the file, also for another encoder."""
-    artefact = load_artefact(path, TASK)
-    if artefact.meta["encoder_id"] != encoder_id:
-        raise ArtefactMismatch(
-            path, f"模型是用编码器 {artefact.meta['encoder_id']} 训练的，当前编码器是 {encoder_id}；"
-            "请恢复原编码器，或执行 minsheng train screening 重新训练"
-        )  # fmt: skip
+    artefact = load_trained(path, TASK, encoder_id)
     if artefact.meta["labels"] != list(READINGS):
         raise ArtefactMismatch(path, f"模型的标签应为 {'、'.join(READINGS)}，实为 {'、'.join(artefact.meta['labels'])}")
     w = artefact.weights

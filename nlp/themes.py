@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix
 from scipy.special import log_softmax, logsumexp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from nlp.artefact import Artefact, load_artefact
+from nlp.artefact import Artefact, load_trained
 from nlp.contracts import Classification, Encoding, Evidence, FloatArray, MatterScore, Span, ThemeScore
 from nlp.document import Document
 from nlp.errors import ArtefactMismatch
@@ -326,12 +326,7 @@ def load_theme_model(path: Path, taxonomy: Taxonomy, encoder_id: str) -> ThemeMo
     A folder trained on an office's own labels brings its own taxonomy; the shipped one is read with ``taxonomy``.
     Raises ArtefactError naming the file, also where the model was trained on another encoder.
     """
-    artefact = load_artefact(path, TASK)
-    if artefact.meta["encoder_id"] != encoder_id:
-        raise ArtefactMismatch(
-            path, f"模型是用编码器 {artefact.meta['encoder_id']} 训练的，当前编码器是 {encoder_id}；"
-            "请恢复原编码器，或执行 minsheng train themes 重新训练"
-        )  # fmt: skip
+    artefact = load_trained(path, TASK, encoder_id)
     return _assemble(artefact, _taxonomy_of(artefact, taxonomy))
 
 
