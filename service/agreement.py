@@ -24,7 +24,7 @@ from scipy.stats import binomtest
 
 from service.dates import CHINA
 from service.store import Store
-from service.tables import analyses, events, submissions
+from service.tables import analyses, events, of_submission, submissions
 
 _JUDGED = ("routed", "split", "kept", "answered")
 # A band takes so many months before it, each with so many submissions.
@@ -164,9 +164,8 @@ def _judged(steps: Sequence[tuple[str, str, Mapping[str, Any]]], machine: str) -
 
 def _reviews(store: Store) -> dict[str, tuple[int, int]]:
     """Month → submissions received (stored, where that is not known), and those of them for review."""
-    same = sa.and_(analyses.c.office_id == submissions.c.office_id, analyses.c.submission_id == submissions.c.id)
     moment = sa.func.coalesce(submissions.c.received_at, submissions.c.stored_at)
-    query = sa.select(moment, analyses.c.decision).join_from(submissions, analyses, same)
+    query = sa.select(moment, analyses.c.decision).join_from(submissions, analyses, of_submission(analyses))
     found: dict[str, tuple[int, int]] = {}
     with store.reading() as connection:
         for at, decision in connection.execute(query.where(store.present())):

@@ -8,13 +8,12 @@ import sqlalchemy as sa
 
 from service.lifecycle import Due, Lifecycle
 from service.search import in_district
-from service.standings import STATE, of_submission
-from service.tables import analyses, standings, submissions
+from service.standings import STATE
+from service.tables import analyses, of_submission, standings, submissions
 
 # The answer is stored as JSON with these separators, in which a quote within a text is escaped: nothing else matches.
 _URGENT = analyses.c.result.like('%"urgent": {%')
-_ANALYSED = sa.and_(analyses.c.office_id == submissions.c.office_id, analyses.c.submission_id == submissions.c.id)
-_JOINED = submissions.outerjoin(analyses, _ANALYSED).outerjoin(standings, of_submission())
+_JOINED = submissions.outerjoin(analyses, of_submission(analyses)).outerjoin(standings, of_submission(standings))
 
 
 @dataclass(frozen=True)

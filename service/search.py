@@ -16,9 +16,8 @@ from nlp.normalise import validate
 from nlp.retrieval import Keys, TermIndex, VectorIndex, fuse
 from nlp.taxonomy import Taxonomy
 from service.dates import parse_date
-from service.standings import of_submission
 from service.store import Store
-from service.tables import analyses, case_members, events, standings, submissions, terms
+from service.tables import analyses, case_members, events, of_submission, standings, submissions, terms
 
 # Length of the two rankings that are fused, where fewer are asked for: what is far down in both may still be near.
 _DEPTH = 50
@@ -86,9 +85,7 @@ def matching(store: Store, filters: Filters) -> Keys:
     received = submissions.c.received_at
     query = sa.select(submissions.c.id, received).where(store.present())
     if filters.theme is not None or filters.matter is not None:
-        same = analyses.c.office_id == submissions.c.office_id, analyses.c.submission_id == submissions.c.id
-        query = query.join(analyses, sa.and_(*same))
-        query = query.outerjoin(standings, of_submission())
+        query = query.join(analyses, of_submission(analyses)).outerjoin(standings, of_submission(standings))
     judged = (sa.func.coalesce(standings.c.theme, analyses.c.primary_theme),
               sa.func.coalesce(standings.c.matter, analyses.c.matter))  # fmt: skip
     for column, value in ((judged[0], filters.theme), (judged[1], filters.matter),

@@ -14,19 +14,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.steps import FIRST, IDLE, Event, Standing, fold, follow
-from service.tables import events, registers, standings, submissions
+from service.tables import events, of_submission, registers, standings, submissions
 
 # The columns beside ``standing`` (all of it, as JSON): what lists are filtered by.
 _FILTERS = ("state", "number", "lead_unit", "due", "theme", "matter", "corrected")
 # As many numbers as go into one query.
 _PORTION = 1000
 STATE = sa.func.coalesce(standings.c.state, FIRST)
-
-
-def of_submission() -> sa.ColumnElement[bool]:
-    """The condition that joins a submission with its standing (an outer join: it may have none)."""
-    same_office = standings.c.office_id == submissions.c.office_id
-    return sa.and_(same_office, standings.c.submission_id == submissions.c.id)
 
 
 def keep(connection: sa.Connection, office_id: str, number: int, event: Event) -> None:
@@ -44,7 +38,7 @@ def load(connection: sa.Connection, office_id: str, numbers: Sequence[int]) -> d
     for start in range(0, len(numbers), _PORTION):
         query = (
             sa.select(submissions.c.id, standings.c.standing)
-            .join_from(submissions, standings, of_submission(), isouter=True)
+            .join_from(submissions, standings, of_submission(standings), isouter=True)
             .where(submissions.c.office_id == office_id, submissions.c.id.in_(numbers[start : start + _PORTION]))
         )
         for number, text in connection.execute(query):

@@ -22,7 +22,7 @@ from service.cases import count_voices
 from service.dates import CHINA, parse_date
 from service.steps import Standing
 from service.store import Store, Submitter, now
-from service.tables import analyses, events, submissions
+from service.tables import analyses, events, of_submission, submissions
 
 UNKNOWN = "不详"
 _MONTHS = 12
@@ -145,10 +145,7 @@ def facts(store: Store, as_of: datetime) -> list[Fact]:
     steps = _steps(store, as_of)
     query = (
         sa.select(submissions, analyses.c.primary_theme, analyses.c.matter)
-        .outerjoin(
-            analyses,
-            sa.and_(analyses.c.office_id == submissions.c.office_id, analyses.c.submission_id == submissions.c.id),
-        )
+        .outerjoin(analyses, of_submission(analyses))
         .where(store.mine(submissions))
         .order_by(submissions.c.id)
     )

@@ -18,9 +18,19 @@ import sqlalchemy as sa
 
 from nlp.contracts import FloatArray
 from service.database import Database, StoreError
-from service.standings import keep, of_submission
+from service.standings import keep
 from service.steps import Event
-from service.tables import analyses, events, reanalyses, revisions, standings, submissions, terms, vectors
+from service.tables import (
+    analyses,
+    events,
+    of_submission,
+    reanalyses,
+    revisions,
+    standings,
+    submissions,
+    terms,
+    vectors,
+)
 
 Outcome = Literal["new", "revised", "unchanged", "erased"]
 Batch = Sequence[tuple["Submission", "Analysis | None"]]
@@ -288,11 +298,8 @@ class Store(Database):
     def _select(self, condition: sa.ColumnElement[bool], limit: int | None = None) -> Iterator[Stored]:
         query = (
             sa.select(submissions, analyses.c.result, standings.c.theme, standings.c.matter)
-            .outerjoin(
-                analyses,
-                sa.and_(analyses.c.office_id == submissions.c.office_id, analyses.c.submission_id == submissions.c.id),
-            )
-            .outerjoin(standings, of_submission())
+            .outerjoin(analyses, of_submission(analyses))
+            .outerjoin(standings, of_submission(standings))
             .where(condition)
             .order_by(submissions.c.id)
             .limit(limit)

@@ -351,3 +351,8 @@ works = sa.Table(
 )
 # Emptied of a submission when it is erased. Every other table stays as it is and must hold no content.
 CONTENT = (vectors, terms, analyses, revisions, reanalyses, replies, topic_members)
+
+
+def of_submission(table: sa.Table) -> sa.ColumnElement[bool]:
+    """The condition that joins a submission with its rows of a table that hangs on it."""
+    return sa.and_(table.c.office_id == submissions.c.office_id, table.c.submission_id == submissions.c.id)

@@ -26,7 +26,7 @@ from service.engine import Engine
 from service.search import words_of
 from service.statistics import Standings, no_standings
 from service.store import Store, now
-from service.tables import submissions, topic_members, topic_steps, topics, vectors
+from service.tables import of_submission, submissions, topic_members, topic_steps, topics, vectors
 from service.works import Works
 
 Level = Literal["broad", "concrete"]
@@ -121,12 +121,10 @@ class Topics:
 
     def _pending(self) -> set[int]:
         """Numbers of the submissions that were never looked at, or were revised since."""
-        same = topic_members.c.office_id == submissions.c.office_id, topic_members.c.submission_id == submissions.c.id
         query = (
             sa.select(submissions.c.id)
-            .join(vectors, sa.and_(vectors.c.office_id == submissions.c.office_id,
-                                   vectors.c.submission_id == submissions.c.id))
-            .outerjoin(topic_members, sa.and_(*same))
+            .join(vectors, of_submission(vectors))
+            .outerjoin(topic_members, of_submission(topic_members))
             .where(
                 self.store.mine(submissions), vectors.c.encoder_id == self.encoder_id,
                 sa.or_(topic_members.c.content_sha256.is_(None),
