@@ -1,8 +1,7 @@
 """Scores of a theme model on labelled texts, with intervals.
 
-Intervals are percentile bootstrap over texts (Efron 1979), 95 %; of yes/no answers,
-Wilson. Expected calibration error uses ten bins of equal
-mass (Nguyen & O'Connor 2015).
+Intervals are percentile bootstrap over texts (Efron 1979), 95 %; of yes/no answers, Wilson (1927). Expected calibration
+error uses ten bins of equal mass (Nguyen & O'Connor 2015).
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 _RESAMPLES = 1000
@@ -141,9 +141,8 @@ def wilson(successes: int, n: int) -> Estimate:
     """A share of n trials with its 95 % Wilson score interval; 0 in [0, 1] where there are none."""
     if not n:
         return Estimate(0.0, 0.0, 1.0)
-    z, p = 1.959964, successes / n
-    centre, spread = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    return Estimate(p, max(0.0, (centre - spread) / (1 + z * z / n)), min(1.0, (centre + spread) / (1 + z * z / n)))
+    low, high = binomtest(successes, n).proportion_ci(method="wilson")
+    return Estimate(successes / n, float(low), float(high))
 
 
 def calibration_error(confidence: Array, right: NDArray[np.bool_]) -> float:
