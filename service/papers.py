@@ -100,8 +100,8 @@ def report_xlsx(found: Results) -> bytes:
     book = Workbook()
     book.remove(book.active)
     for by, name in BY.items():
-        _sheet(book, f"按{name}", _PLACE, [_place_row(place) for place in found.ranking(by)])
-    _sheet(book, "采用明细", _ADOPTED, _adopted_rows(found))
+        add_sheet(book, f"按{name}", _PLACE, [_place_row(place) for place in found.ranking(by)])
+    add_sheet(book, "采用明细", _ADOPTED, _adopted_rows(found))
     return _finished(book, found)
 
 
@@ -109,9 +109,9 @@ def members_xlsx(found: Results) -> bytes:
     """The 履职 table: a line for each 委员 and unit, those with nothing too, and each point with its event."""
     book = Workbook()
     book.remove(book.active)
-    _sheet(book, "履职", _PERSON, [_person_row(one) for one in found.performances])
+    add_sheet(book, "履职", _PERSON, [_person_row(one) for one in found.performances])
     points = [_point_row(found, one, entry) for one in found.performances for entry in one.entries]
-    _sheet(book, "得分明细", _POINT, points)
+    add_sheet(book, "得分明细", _POINT, points)
     return _finished(book, found)
 
 
@@ -119,8 +119,8 @@ def _finished(book: Any, found: Results) -> bytes:
     rows = [
         [r.id, r.number, r.title, r.credit.doubt, "、".join(map(str, r.credit.candidates))] for r in found.undecided
     ] + [[r.id, r.number, r.title, f"名册中没有：{'、'.join(r.credit.unlisted)}", ""] for r in found.unlisted]
-    _sheet(book, "待认定", _OPEN, rows)
-    _sheet(book, "说明", ("说明",), [[_span(found)], [_basis(found)]])
+    add_sheet(book, "待认定", _OPEN, rows)
+    add_sheet(book, "说明", ("说明",), [[_span(found)], [_basis(found)]])
     stream = io.BytesIO()
     book.save(stream)
     return stream.getvalue()
@@ -166,7 +166,11 @@ def _point_row(found: Results, one: Performance, entry: Entry) -> list[Any]:
             STEPS[h.kind].name, h.level, h.form, h.issue, entry.points, entry.why]  # fmt: skip
 
 
-def _sheet(book: Any, title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def add_sheet(
+    book: Any, title: str, header: Sequence[str], rows: Iterable[Sequence[Any]], *, wrapped: bool = False
+) -> None:
+    """A sheet of a workbook, columns as wide as they need; ``wrapped``: long cells break their lines, not the header's
+    alone. No cell is a formula."""
     sheet = book.create_sheet(title)
     sheet.append(list(header))
     for row in rows:
@@ -175,16 +179,17 @@ def _sheet(book: Any, title: str, header: Sequence[str], rows: Iterable[Sequence
         longest = max(len(str(cell.value or "")) for cell in cells)
         sheet.column_dimensions[get_column_letter(index)].width = min(50, max(8, 2 * longest))
         cells[0].font = Font(bold=True)
-        cells[0].alignment = Alignment(wrap_text=True, vertical="top")
+        for cell in cells if wrapped else cells[:1]:
+            cell.alignment = Alignment(wrap_text=True, vertical="top")
     sheet.freeze_panes = "A2"
 
 
 def _plain(value: Any) -> Any:
-    return float(value) if isinstance(value, Decimal) else guarded(_clean(value)) if isinstance(value, str) else value
+    return float(value) if isinstance(value, Decimal) else guarded(clean(value)) if isinstance(value, str) else value
 
 
-def _clean(text: str) -> str:
-    """Without the control characters that neither kind of file can hold."""
+def clean(text: str) -> str:
+    """``text`` without the control characters that neither XLSX nor DOCX can hold."""
     return _CONTROL.sub("", text)
 
 
@@ -212,7 +217,7 @@ def _line(
         paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
     if indent:
         paragraph.paragraph_format.first_line_indent = Pt(2 * size)
-    run = paragraph.add_run(_clean(text))
+    run = paragraph.add_run(clean(text))
     run.font.size, run.font.bold, run.font.name = Pt(size), bold, font
     run._element.get_or_add_rPr().get_or_add_rFonts().set(qn("w:eastAsia"), font)
     if colour is not None:
@@ -223,7 +228,7 @@ def _grid(page: Any, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> No
     grid = page.add_table(rows=1 + len(rows), cols=len(header), style="Table Grid")
     for line, values in zip(grid.rows, (header, *rows), strict=True):
         for cell, value in zip(line.cells, values, strict=True):
-            cell.text = "" if value is None else _clean(str(value))
+            cell.text = "" if value is None else clean(str(value))
             for run in cell.paragraphs[0].runs:
                 run.font.size = Pt(9)
 

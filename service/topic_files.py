@@ -11,10 +11,9 @@ from docx.enum.section import WD_ORIENT
 from docx.oxml.ns import qn
 from docx.shared import Cm, Pt
 from openpyxl import Workbook
-from openpyxl.styles import Alignment, Font
 
 from service.candidates import PARTS, Candidate, Selection
-from service.intake import guarded
+from service.papers import add_sheet, clean
 
 _TITLE = "选题建议表"
 _DOCX_COLUMNS = ("序号", "建议选题", "得分", "理由", "各项得分", "依据材料")
@@ -25,26 +24,23 @@ _SHOWN = 12
 def workbook(selection: Selection) -> bytes:
     """An XLSX file: candidates with every part, what was studied before, and gaps; no cell is a formula."""
     book = Workbook()
-    sheet = book.active
-    sheet.title = "选题建议"
+    book.remove(book.active)
     labels = [label for label, _ in PARTS.values()]
     header = ["序号", "议题编号", "建议选题", "得分", "理由", "反映人数", "件数", "去重件数", "区县", *labels]
     header += [f"{label}依据" for label in labels] + ["依据材料"]
-    _sheet(sheet, header, [_row(i, one) for i, one in enumerate(selection.candidates, 1)])
-    _sheet(
-        book.create_sheet("此前已研究"), ["议题编号", "议题", "反映人数", "以往课题与提案", "年份", "状态"],
+    rows = [_row(i, one) for i, one in enumerate(selection.candidates, 1)]
+    add_sheet(book, "选题建议", header, rows, wrapped=True)
+    add_sheet(
+        book, "此前已研究", ["议题编号", "议题", "反映人数", "以往课题与提案", "年份", "状态"],
         [[c.topic.id, c.topic.name, c.topic.voices, m.work.title, m.work.year or "不详", m.work.status or "不详"]
-         for c in selection.studied for m in c.studied],
+         for c in selection.studied for m in c.studied], wrapped=True,
     )  # fmt: skip
-    _sheet(
-        book.create_sheet("薄弱主题"), ["主题", "件数", "平均每个主题", "说明"],
-        [[gap.theme, gap.count, round(gap.expected, 1), gap.note] for gap in selection.gaps],
+    add_sheet(
+        book, "薄弱主题", ["主题", "件数", "平均每个主题", "说明"],
+        [[gap.theme, gap.count, round(gap.expected, 1), gap.note] for gap in selection.gaps], wrapped=True,
     )  # fmt: skip
-    _sheet(
-        book.create_sheet("说明"),
-        ["说明"],
-        [[f"统计截至 {selection.as_of or '日期不详'}"], *([n] for n in selection.notes)],
-    )
+    told = [[f"统计截至 {selection.as_of or '日期不详'}"], *([n] for n in selection.notes)]
+    add_sheet(book, "说明", ["说明"], told, wrapped=True)
     stream = io.BytesIO()
     book.save(stream)
     return stream.getvalue()
@@ -57,20 +53,6 @@ def _row(number: int, one: Candidate) -> list[Any]:
     numbers = "、".join(view.external_ids)
     return [number, view.id, view.name, round(one.score, 3), one.reason, view.voices, view.size, view.distinct,
             districts, *values, *(part.note for part in one.parts), numbers]  # fmt: skip
-
-
-def _sheet(sheet: Any, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    sheet.append(list(header))
-    for row in rows:
-        sheet.append([guarded(value) for value in row])
-    for cell in sheet[1]:
-        cell.font = Font(bold=True)
-    for column in sheet.columns:
-        longest = max(len(str(cell.value or "")) for cell in column)
-        sheet.column_dimensions[column[0].column_letter].width = min(50, max(8, 2 * longest))
-        for cell in column:
-            cell.alignment = Alignment(wrap_text=True, vertical="top")
-    sheet.freeze_panes = "A2"
 
 
 def document(selection: Selection) -> bytes:
@@ -110,11 +92,11 @@ def _cells(number: int, one: Candidate) -> tuple[str, ...]:
 
 def _fill(row: Any, texts: Sequence[str]) -> None:
     for cell, text, width in zip(row.cells, texts, _WIDTHS, strict=True):
-        cell.text, cell.width = text, Cm(width)
+        cell.text, cell.width = clean(text), Cm(width)
 
 
 def _list(page: Any, heading: str, lines: Sequence[str]) -> None:
     if lines:
         page.add_heading(heading, level=2)
     for line in lines:
-        page.add_paragraph(line, style="List Bullet")
+        page.add_paragraph(clean(line), style="List Bullet")

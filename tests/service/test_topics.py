@@ -291,6 +291,16 @@ def test_handling_counts_where_it_is_known(filled: TestClient) -> None:
     assert (table["rows"], table["columns"]) == (["城管局"], ["办理中", "已办结"])
 
 
+def test_what_no_office_file_can_hold_is_left_out_of_it(filled: TestClient) -> None:
+    own = filled.app.state.topics  # type: ignore[attr-defined]
+    odd = Work("research", KINDS["lamp"][:9] + "\x0b", KINDS["lamp"], None, None)
+    assert list(own.works.add(own.engine, [odd], "t")) == ["new"]
+    for format in ("xlsx", "docx"):
+        assert filled.get("/v1/topics/candidates", params={"format": format}).status_code == 200
+    book = load_workbook(io.BytesIO(filled.get("/v1/topics/candidates", params={"format": "xlsx"}).content))
+    assert [row[3].value for row in book["此前已研究"].iter_rows(min_row=2)] == [KINDS["lamp"][:9]]
+
+
 def test_past_research_takes_a_topic_off_the_list_and_tasks_add_to_it(filled: TestClient) -> None:
     own: Topics = filled.app.state.topics  # type: ignore[attr-defined]
     lamp = Work("research", KINDS["lamp"][:9], KINDS["lamp"], None, "已结题")
