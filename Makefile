@@ -55,6 +55,7 @@ evaluate: setup
 bench: setup
 	$(PYTHON) bench/speed.py
 	$(PYTHON) bench/compare.py
+	$(PYTHON) bench/neighbours.py
 	$(PYTHON) bench/candidates.py
 	$(PYTHON) bench/lookup.py
 	$(PYTHON) bench/own_labels.py
