@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nlp.contracts import Comparison, FloatArray, Span
+from nlp.contracts import Comparison, Encoding, FloatArray, Span
 from nlp.document import Document
 from nlp.errors import InputError
 from nlp.grouping import Group, complete_linkage
@@ -23,7 +23,7 @@ from nlp.retrieval import Keys
 from nlp.similar import added_sentences
 from nlp.themes import search_terms
 from service.cases import Cases, NotFound, Outline, count_voices, voice_of
-from service.engine import Analysed, Engine, store_batch
+from service.engine import Analysed, Engine, analyse_changed, store_analysed
 from service.search import words_of
 from service.store import Store, Stored, Submission
 
@@ -140,9 +140,15 @@ class Duplicates:
         self, batch: Sequence[Submission], render: Callable[[Analysed], dict[str, Any]], actor: str
     ) -> list[Received | InputError]:
         """Store a batch and look for the duplicates of each; in order. On the encoder's thread only."""
-        outcomes = store_batch(self.engine, self.store, batch, render, actor)
-        stored = [(s, o[0], o[1]) for s, o in zip(batch, outcomes, strict=True) if not isinstance(o, InputError)]
-        answers = iter(self._answers(stored))
+        analysed = analyse_changed(self.engine, self.store, batch)
+        encoder_id = self.engine.models.encoder.encoder_id
+        outcomes = store_analysed(self.store, encoder_id, batch, analysed, render, actor)
+        stored, read = [], []
+        for submission, answer, outcome in zip(batch, analysed, outcomes, strict=True):
+            if not isinstance(outcome, InputError):
+                stored.append((submission, *outcome))
+                read.append((answer.document, answer.encoding) if isinstance(answer, Analysed) else None)
+        answers = iter(self._answers(stored, read))
         return [outcome if isinstance(outcome, InputError) else next(answers) for outcome in outcomes]
 
     def ask(self, batch: Sequence[Submission]) -> list[Received]:
@@ -151,13 +157,20 @@ class Duplicates:
         The submissions of a batch do not see each other, as none of them is stored.
         """
         known = [(submission, self.store.find(submission)) for submission in batch]
-        return self._answers([(s, row.id if row else None, self.store.outcome(s)) for s, row in known])
+        return self._answers(
+            [(s, row.id if row else None, self.store.outcome(s)) for s, row in known], [None] * len(batch)
+        )
 
-    def _answers(self, items: Sequence[tuple[Submission, int | None, str]]) -> list[Received]:
+    def _answers(
+        self,
+        items: Sequence[tuple[Submission, int | None, str]],
+        read: Sequence[tuple[Document, Encoding] | None],
+    ) -> list[Received]:
+        """``read``: what has been read of each already."""
         voices, links, memberships = self.cases.voices(), self.cases.links(), self.cases.memberships()
         answers = []
-        for submission, number, outcome in items:
-            [(document, encoding)] = self.engine.read([(submission.title, submission.text)])
+        for (submission, number, outcome), known in zip(items, read, strict=True):
+            document, encoding = known or self.engine.read([(submission.title, submission.text)])[0]
             profile = self.engine.models.pairs.profile(document, encoding)
             voice = voice_of(submission.submitter)
             mine = {n for n in voices.get(voice, []) if n != number} if voice else set()
