@@ -24,6 +24,7 @@ from nlp.similar import added_sentences
 from nlp.themes import search_terms
 from service.cases import Cases, NotFound, Outline, count_voices, voice_of
 from service.engine import Analysed, Engine, analyse_changed, store_analysed
+from service.grades import Grades
 from service.search import words_of
 from service.store import Store, Stored, Submission
 
@@ -121,15 +122,13 @@ class CaseView:
 
 
 class Duplicates:
-    """Looks for duplicates in one store with one engine; remembers grades, so that asking again costs little."""
+    """Looks for duplicates in one store with one engine."""
 
     def __init__(self, engine: Engine, store: Store) -> None:
         self.engine = engine
         self.store = store
         self.cases = Cases(store)
         self._profiles = _Profiles(engine, store)
-        # By the digests of two submissions (number, text and all): P(duplicate), None where not graded duplicate.
-        self._grades: dict[tuple[str, str], float | None] = {}
 
     def forget(self) -> None:
         """Drop from memory what was erased. On the encoder's thread only."""
@@ -244,12 +243,12 @@ class Duplicates:
 
     def _grouped(self, copies: dict[int, list[int]], digests: dict[int, str], report: Report) -> list[Group]:
         """Groups of submissions in which all pairs are duplicates; ``copies``: first of identical ones → all."""
+        grades = Grades(self.store, self.engine.models.pairs.name, digests)
 
         def grade(pairs: Sequence[tuple[int, int]]) -> None:
-            fresh = [(a, b) for a, b in pairs if (digests[a], digests[b]) not in self._grades]
+            fresh = [pair for pair in pairs if pair not in grades]
             if fresh:
-                found = self.engine.run(lambda: self._graded(fresh))
-                self._grades |= {(digests[a], digests[b]): p for (a, b), p in zip(fresh, found, strict=True)}
+                grades.add(dict(zip(fresh, self.engine.run(lambda: self._graded(fresh)), strict=True)))
 
         pairs = self._candidates(list(copies))
         for start in range(0, len(pairs), _TURN):
@@ -258,7 +257,7 @@ class Duplicates:
 
         def probability(a: int, b: int) -> float | None:
             grade([(a, b)])
-            return self._grades[digests[a], digests[b]]
+            return grades[a, b]
 
         groups = complete_linkage(pairs, probability)
         grouped = {key for group in groups for key in group.keys}
