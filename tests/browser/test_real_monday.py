@@ -14,7 +14,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ ENTER = "\ue007"
 SEED = 20261127
 MESSAGES, TWICE = 60, 3
 MINUTES = 600
+CORRECTED = 3
 HEADERS = ("工单编号", "来电人", "标题", "收到日期", "诉求内容")
 
 
@@ -62,21 +63,21 @@ def messages(real_data: Path) -> list[list[str]]:
 
 
 def test_a_monday_on_real_messages(
-    browser: Any,
+    browser: Any,  # noqa: F811
     address: str,
     messages: list[list[str]],
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     clerk = Clerk(browser, address)
     begun = time.monotonic()
     _imported(clerk, messages, tmp_path)
     print(f"\n导入并列出 {MESSAGES} 件：{time.monotonic() - begun:.0f} 秒")
     done: Counter[str] = Counter()
-    merged = _merged(clerk, done)
+    _merged(clerk, done)
     presses = _worked_through(clerk, done)
     print(f"逐件处理：{dict(done)}，按键 {presses} 次，共 {time.monotonic() - begun:.0f} 秒")
     assert done["转办"] >= MESSAGES / 2
-    _ledger_agrees(clerk, done, merged)
+    _ledger_agrees(clerk, done)
 
 
 def _shot(clerk: Clerk, name: str) -> None:
@@ -99,66 +100,71 @@ def _imported(clerk: Clerk, messages: list[list[str]], folder: Path) -> None:
     _shot(clerk, "1-preview")
     clerk.find("#go").click()
     clerk.fill("naming", actor="王芳")
-    clerk.wait(lambda: f"已导入：新增 {MESSAGES}" in clerk.text("#job"), MINUTES)
-    clerk.find("#leave").click()
+    clerk.wait(lambda: f"已导入：新增 {MESSAGES}" in clerk.text("#message"), MINUTES)
     clerk.ready(MINUTES)
     assert len(clerk.listed()) == MESSAGES
     _shot(clerk, "2-list")
 
 
-def _merged(clerk: Clerk, done: Counter[str]) -> int:
+def _taken(clerk: Clerk, step: Callable[[], None]) -> str:
+    """Take a step and wait till the page has said what came of it, and reads on; what it said."""
+    before = clerk.text("#message")
+    step()
+    clerk.wait(lambda: clerk.text("#message") not in {"", before})
+    return clerk.text("#message")
+
+
+def _merged(clerk: Clerk, done: Counter[str]) -> None:
     """Merge what the list marks as a duplicate, after looking at the two side by side."""
-    while True:
+    while done["并案"] < TWICE:
+        clerk.ready(MINUTES)
         marked = [row for row in clerk.rows() if "重复" in row["text"] and "并案" not in row["text"]]
-        if not marked or done["并案"] == TWICE:
-            return done["并案"]
+        if not marked:
+            return
         clerk.open(marked[0]["title"])
         _shot(clerk, f"3-side-by-side-{done['并案']}")
         clerk.press("m")
-        clerk.dialog("merging")
-        clerk.fill("merging")
-        clerk.told("并案")
+        told = _taken(clerk, lambda: clerk.fill("merging"))
+        assert "2 件）" in told
         done["并案"] += 1
 
 
 def _worked_through(clerk: Clerk, done: Counter[str]) -> int:
-    """From the top: what has a unit is confirmed as proposed; of the others some are kept, returned or corrected."""
+    """From the top: what has a unit is confirmed as proposed; the others are kept or returned; three are corrected."""
     presses = 0
-    while clerk.rows():
-        row = clerk.rows()[0]
-        clerk.press("k")
-        clerk.open(row["title"])
+    while rows := clerk.rows():
+        title = rows[0]["title"]
+        clerk.open(title)
         presses += 1
-        if "人工判断" in row["text"]:
-            key, reason = (
-                ("c", "供参阅，暂不转办") if done["留存"] <= done["退回"] else ("r", "内容空泛，请补充时间、地点")
-            )
-            clerk.press(key)
-            clerk.fill("returning", reason=reason)
-            done["留存" if key == "c" else "退回"] += 1
+        if "人工判断" in clerk.row(title):
+            kept = done["留存"] <= done["退回"]
+            clerk.press("c" if kept else "r")
+            reason = "供参阅，暂不转办" if kept else "内容空泛，请补充时间、地点"
+            told = _taken(clerk, lambda reason=reason: clerk.fill("returning", reason=reason))  # type: ignore[misc]
+            done["留存" if kept else "退回"] += 1
+            assert told.endswith("已留存" if kept else "已退回")
             presses += 1
-        else:
-            if done["修改"] < 3 and "需人工复核" in row["text"] and done["转办"] > 5:
-                _shot(clerk, f"4-open-{done['修改']}")
-                clerk.press("e")
-                clerk.fill("correcting", reason="看过原文，机器判断无误")
-                clerk.told("已修改")
-                clerk.wait(lambda title=row["title"]: clerk.text("#panel h2") == title)  # type: ignore[misc]
-                done["修改"] += 1
-                presses += 1
-            clerk.press("a")
-            clerk.dialog("confirming")
-            if done["转办"] == 0:
-                _shot(clerk, "5-confirm")
-            clerk.fill("confirming")
-            told = clerk.told("已转办至")
-            done["转办"] += int(found.group(1)) if (found := re.search(r"并案 (\d+) 件", told)) else 1
-            presses += 2
+            continue
+        if done["修改"] < CORRECTED and "需人工复核" in clerk.row(title):
+            _shot(clerk, f"4-open-{done['修改']}")
+            clerk.press("e")
+            _taken(clerk, lambda: clerk.fill("correcting", reason="看过原文，机器判断无误"))
+            clerk.open(title)
+            done["修改"] += 1
+            presses += 1
+        clerk.press("a")
+        clerk.dialog("confirming")
+        if not done["转办"]:
+            _shot(clerk, "5-confirm")
+        told = _taken(clerk, lambda: clerk.fill("confirming"))
+        assert "已转办至" in told
+        done["转办"] += int(found.group(1)) if (found := re.search(r"并案 (\d+) 件", told)) else 1
+        presses += 2
     _shot(clerk, "6-done")
     return presses
 
 
-def _ledger_agrees(clerk: Clerk, done: Counter[str], merged: int) -> None:
+def _ledger_agrees(clerk: Clerk, done: Counter[str]) -> None:
     content = httpx.get(clerk.find("#ledger").get_attribute("href")).content
     (Path(str(SHOTS)) / "台账.xlsx").write_bytes(content)
     sheet = openpyxl.load_workbook(io.BytesIO(content)).active
@@ -171,5 +177,5 @@ def _ledger_agrees(clerk: Clerk, done: Counter[str], merged: int) -> None:
     assert all(
         line["主办"] and line["办理时限"] and line["经办人"] == "王芳" for line in table if line["状态"] == "已转办"
     )
-    assert len({line["并案编号"] for line in table if line["并案编号"]}) == merged
+    assert len({line["并案编号"] for line in table if line["并案编号"]}) == done["并案"]
     print("主办：", Counter(line["主办"] for line in table).most_common(8))
