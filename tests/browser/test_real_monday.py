@@ -142,7 +142,7 @@ def _worked_through(clerk: Clerk, done: Counter[str]) -> int:
             reason = "供参阅，暂不转办" if kept else "内容空泛，请补充时间、地点"
             told = _taken(clerk, lambda reason=reason: clerk.fill("returning", reason=reason))  # type: ignore[misc]
             done["留存" if kept else "退回"] += 1
-            assert told.endswith("已留存" if kept else "已退回")
+            assert ("已留存" if kept else "已退回") in told
             presses += 1
             continue
         if done["修改"] < CORRECTED and "需人工复核" in clerk.row(title):
