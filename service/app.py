@@ -373,7 +373,8 @@ def readyz(request: Request) -> JSONResponse:
     models = request.app.state.engine.models
     store: Store = request.app.state.store
     names = {"model": models.themes.name, "encoder": models.encoder.encoder_id}
-    return JSONResponse({"status": "ok", "submissions": store.count(), **names, "advice": advice(store)})
+    told = "；".join(filter(None, (advice(store), request.app.state.lifecycle.advice()))) or None
+    return JSONResponse({"status": "ok", "submissions": store.count(), **names, "advice": told})
 
 
 @system.get("/metrics", summary="Prometheus 指标")

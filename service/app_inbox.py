@@ -43,8 +43,8 @@ def inbox(
     standings, cases = lifecycle.standing(numbers), found.cases.memberships()
     stored = lifecycle.store.get_many(numbers)
     items = [render_inbox.waiting(item, standings[item.id], cases.get(item.id)) for item in stored]
-    categories = list(lifecycle.rules.limits)
-    return JSONResponse({"items": items, "total": total, "counts": tally(lifecycle), "categories": categories})
+    own = {"counts": tally(lifecycle), "categories": list(lifecycle.rules.limits), "advice": lifecycle.advice()}
+    return JSONResponse({"items": items, "total": total, **own})
 
 
 @router.get("/submissions/{number}/similar", response_model=schemas_inbox.NearPage, summary="与这件相近的")

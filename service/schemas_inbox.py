@@ -36,6 +36,7 @@ class InboxOut(BaseModel):
     total: int = Field(description="符合条件的共多少件")
     counts: dict[str, int] = Field(description="各状态的件数，另有临期、超期")
     categories: list[str] = Field(description="转办时可填的诉求类型")
+    advice: str | None = Field(description="工作日历快到头时，说明要补哪一年")
 
 
 class NearOut(BaseModel):

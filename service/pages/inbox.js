@@ -61,6 +61,8 @@ async function load() {
   showViews(found.counts);
   showDistricts();
   showRows();
+  $("advice").hidden = !found.advice;
+  $("advice").textContent = found.advice;
   $("state").textContent = `待审核 ${found.counts["待审核"] || 0} 件`;
   fill(turn);
 }

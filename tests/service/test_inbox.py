@@ -115,6 +115,18 @@ def test_what_is_near_a_stored_one_without_itself(office: TestClient) -> None:
     assert (line["case"], line["lead"]) == (case, 4)
 
 
+def test_the_inbox_opens_where_the_calendar_has_ended_and_says_so(office: TestClient, store: Store) -> None:
+    assert office.get("/v1/inbox").json()["advice"] is None
+    assert office.get("/readyz").json()["advice"] is None
+    act(office, "routed", 2, unit="市综合行政执法局")
+    store.now = lambda: "2027-01-04T02:00:00+00:00"
+    body = office.get("/v1/inbox", params={"due": "over"}).json()
+    assert ([item["id"] for item in body["items"]], body["counts"]["超期"]) == ([2], 1)
+    assert body["advice"].startswith("工作日历只到 2026-12-31")
+    assert office.get("/readyz").json()["advice"] == body["advice"]
+    assert office.get("/v1/submissions?due=soon").json()["items"] == []
+
+
 def test_nothing_is_near_what_is_not_there(office: TestClient) -> None:
     response = office.get("/v1/submissions/99/similar")
     assert (response.status_code, response.json()["detail"]) == (404, "id：没有编号为 99 的材料")
