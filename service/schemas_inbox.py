@@ -83,15 +83,20 @@ class AgreementRowOut(BaseModel):
     units: ShareOut = Field(description="主办单位")
 
 
-class DriftOut(BaseModel):
-    """一个月收到的材料中需人工复核的占比，与往月的范围。"""
+class ShareDriftOut(BaseModel):
+    """一个月收到的材料的一项占比，与往月的范围。"""
 
     month: str
     submissions: int
-    review: int
     share: float
     band: tuple[float, float] | None = Field(description="往月的范围；往月不足三个（各 20 件）时为 null")
     outside: bool
+
+
+class DriftOut(ShareDriftOut):
+    """一个月收到的材料中需人工复核的占比，与往月的范围。"""
+
+    review: int
 
 
 class AgreementOut(BaseModel):
@@ -99,3 +104,4 @@ class AgreementOut(BaseModel):
 
     agreement: list[AgreementRowOut]
     drift: list[DriftOut]
+    unknown_words: list[ShareDriftOut] = Field(description="各件中模型不认识的词的占比，按月平均；没有这一项的不计")

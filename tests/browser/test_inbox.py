@@ -255,6 +255,7 @@ def test_views_filters_and_agreement(clerk: Clerk) -> None:
     assert clerk.text("#empty") == "没有符合条件的材料。"
     clerk.find("#agreement summary").click()
     clerk.wait(lambda: "合计" in clerk.text("#kept"))
+    assert "不认识的词" in clerk.text("#kept")
     clerk.press("?")
     assert "撤销自己刚才的一步" in clerk.dialog("help").text
 
