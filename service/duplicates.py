@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nlp.contracts import Comparison, FloatArray, Span
+from nlp.contracts import Comparison, Encoding, FloatArray, Span
 from nlp.document import Document
 from nlp.errors import InputError
 from nlp.grouping import Group, complete_linkage
@@ -23,7 +23,8 @@ from nlp.retrieval import Keys
 from nlp.similar import added_sentences
 from nlp.themes import search_terms
 from service.cases import Cases, NotFound, Outline, count_voices, voice_of
-from service.engine import Analysed, Engine, store_batch
+from service.engine import Analysed, Engine, analyse_changed, store_analysed
+from service.grades import Grades
 from service.search import words_of
 from service.store import Store, Stored, Submission
 
@@ -121,15 +122,13 @@ class CaseView:
 
 
 class Duplicates:
-    """Looks for duplicates in one store with one engine; remembers grades, so that asking again costs little."""
+    """Looks for duplicates in one store with one engine."""
 
     def __init__(self, engine: Engine, store: Store) -> None:
         self.engine = engine
         self.store = store
         self.cases = Cases(store)
         self._profiles = _Profiles(engine, store)
-        # By the digests of two submissions (number, text and all): P(duplicate), None where not graded duplicate.
-        self._grades: dict[tuple[str, str], float | None] = {}
 
     def forget(self) -> None:
         """Drop from memory what was erased. On the encoder's thread only."""
@@ -140,9 +139,15 @@ class Duplicates:
         self, batch: Sequence[Submission], render: Callable[[Analysed], dict[str, Any]], actor: str
     ) -> list[Received | InputError]:
         """Store a batch and look for the duplicates of each; in order. On the encoder's thread only."""
-        outcomes = store_batch(self.engine, self.store, batch, render, actor)
-        stored = [(s, o[0], o[1]) for s, o in zip(batch, outcomes, strict=True) if not isinstance(o, InputError)]
-        answers = iter(self._answers(stored))
+        analysed = analyse_changed(self.engine, self.store, batch)
+        encoder_id = self.engine.models.encoder.encoder_id
+        outcomes = store_analysed(self.store, encoder_id, batch, analysed, render, actor)
+        stored, read = [], []
+        for submission, answer, outcome in zip(batch, analysed, outcomes, strict=True):
+            if not isinstance(outcome, InputError):
+                stored.append((submission, *outcome))
+                read.append((answer.document, answer.encoding) if isinstance(answer, Analysed) else None)
+        answers = iter(self._answers(stored, read))
         return [outcome if isinstance(outcome, InputError) else next(answers) for outcome in outcomes]
 
     def ask(self, batch: Sequence[Submission]) -> list[Received]:
@@ -151,13 +156,20 @@ class Duplicates:
         The submissions of a batch do not see each other, as none of them is stored.
         """
         known = [(submission, self.store.find(submission)) for submission in batch]
-        return self._answers([(s, row.id if row else None, self.store.outcome(s)) for s, row in known])
+        return self._answers(
+            [(s, row.id if row else None, self.store.outcome(s)) for s, row in known], [None] * len(batch)
+        )
 
-    def _answers(self, items: Sequence[tuple[Submission, int | None, str]]) -> list[Received]:
+    def _answers(
+        self,
+        items: Sequence[tuple[Submission, int | None, str]],
+        read: Sequence[tuple[Document, Encoding] | None],
+    ) -> list[Received]:
+        """``read``: what has been read of each already."""
         voices, links, memberships = self.cases.voices(), self.cases.links(), self.cases.memberships()
         answers = []
-        for submission, number, outcome in items:
-            [(document, encoding)] = self.engine.read([(submission.title, submission.text)])
+        for (submission, number, outcome), known in zip(items, read, strict=True):
+            document, encoding = known or self.engine.read([(submission.title, submission.text)])[0]
             profile = self.engine.models.pairs.profile(document, encoding)
             voice = voice_of(submission.submitter)
             mine = {n for n in voices.get(voice, []) if n != number} if voice else set()
@@ -231,12 +243,12 @@ class Duplicates:
 
     def _grouped(self, copies: dict[int, list[int]], digests: dict[int, str], report: Report) -> list[Group]:
         """Groups of submissions in which all pairs are duplicates; ``copies``: first of identical ones → all."""
+        grades = Grades(self.store, self.engine.models.pairs.name, digests)
 
         def grade(pairs: Sequence[tuple[int, int]]) -> None:
-            fresh = [(a, b) for a, b in pairs if (digests[a], digests[b]) not in self._grades]
+            fresh = [pair for pair in pairs if pair not in grades]
             if fresh:
-                found = self.engine.run(lambda: self._graded(fresh))
-                self._grades |= {(digests[a], digests[b]): p for (a, b), p in zip(fresh, found, strict=True)}
+                grades.add(dict(zip(fresh, self.engine.run(lambda: self._graded(fresh)), strict=True)))
 
         pairs = self._candidates(list(copies))
         for start in range(0, len(pairs), _TURN):
@@ -245,7 +257,7 @@ class Duplicates:
 
         def probability(a: int, b: int) -> float | None:
             grade([(a, b)])
-            return self._grades[digests[a], digests[b]]
+            return grades[a, b]
 
         groups = complete_linkage(pairs, probability)
         grouped = {key for group in groups for key in group.keys}

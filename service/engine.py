@@ -268,19 +268,27 @@ def reindex(engine: Engine, store: Store, render: Callable[[Analysed], dict[str,
         yield len(numbers) + start + len(items)
 
 
+Settled = Callable[[sa.Connection, Sequence[tuple[int, Outcome] | InputError]], None]
+
+
 def store_batch(
     engine: Engine,
     store: Store,
     batch: Sequence[Submission],
     render: Callable[[Analysed], dict[str, Any]],
     actor: str,
-    settle: Callable[[sa.Connection, Sequence[tuple[int, Outcome] | InputError]], None] | None = None,
+    settle: Settled | None = None,
 ) -> list[tuple[int, Outcome] | InputError]:
     """Analyse and store submissions in one transaction; (id, outcome) or the item's error, in order.
 
-    Unchanged submissions are not analysed again, erased ones not at all. ``settle`` is called with the answer within
-    the transaction. On the encoder's thread only.
+    ``settle`` is called with the answer within the transaction. On the encoder's thread only.
     """
+    answers = analyse_changed(engine, store, batch)
+    return store_analysed(store, engine.models.encoder.encoder_id, batch, answers, render, actor, settle)
+
+
+def analyse_changed(engine: Engine, store: Store, batch: Sequence[Submission]) -> list[Analysed | InputError | None]:
+    """Answers for submissions, in order; None for those not analysed: unchanged or erased. On the encoder's thread."""
     # An identity that comes twice in a batch is judged against what the first one will leave behind: analyse it.
     seen: set[tuple[str, str]] = set()
     known = []
@@ -289,20 +297,31 @@ def store_batch(
         known.append(identity not in seen and store.outcome(submission) in {"unchanged", "erased"})
         seen.add(identity)
     answers = iter(engine.analyse([(s.title, s.text) for s, same in zip(batch, known, strict=True) if not same]))
-    prepared: list[tuple[Submission, Analysis | None] | InputError] = []
-    for submission, same in zip(batch, known, strict=True):
-        answer = None if same else next(answers)
-        if isinstance(answer, InputError):
-            prepared.append(answer)
-        else:
-            prepared.append((submission, analysis_of(answer, render(answer)) if answer else None))
+    return [None if same else next(answers) for same in known]
+
+
+def store_analysed(
+    store: Store,
+    encoder_id: str,
+    batch: Sequence[Submission],
+    answers: Sequence[Analysed | InputError | None],
+    render: Callable[[Analysed], dict[str, Any]],
+    actor: str,
+    settle: Settled | None = None,
+) -> list[tuple[int, Outcome] | InputError]:
+    """The second half of ``store_batch``: store what ``analyse_changed`` answered."""
+    prepared: list[tuple[Submission, Analysis | None] | InputError] = [
+        answer
+        if isinstance(answer, InputError)
+        else (submission, analysis_of(answer, render(answer)) if answer else None)
+        for submission, answer in zip(batch, answers, strict=True)
+    ]
 
     def answer_of(outcomes: Sequence[tuple[int, Outcome]]) -> list[tuple[int, Outcome] | InputError]:
         done = iter(outcomes)
         return [item if isinstance(item, InputError) else next(done) for item in prepared]
 
     rows = [item for item in prepared if not isinstance(item, InputError)]
-    encoder_id = engine.models.encoder.encoder_id
     if settle is None:
         return answer_of(store.add(rows, encoder_id, actor))
     return answer_of(store.add(rows, encoder_id, actor, lambda connection, done: settle(connection, answer_of(done))))

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from service.cases import NotFound, signed
 from service.store import Store, tombstone
-from service.tables import CONTENT, case_members, cases, events, imports, submissions
+from service.tables import CONTENT, case_members, cases, events, grades, imports, submissions
 
 _KEPT = {"office_id", "id", "source", "external_id", "content_sha256", "title", "text", "stored_at", "erased_at"}
 _BLANK = {"title": "", "text": "", "content_sha256": ""} | {c.name: None for c in submissions.c if c.name not in _KEPT}
@@ -53,6 +53,7 @@ def _erase(store: Store, connection: sa.Connection, number: int, actor: str, rea
         return str(row.erased_at)
     for table in CONTENT:
         connection.execute(table.delete().where(store.mine(table), table.c.submission_id == number))
+    connection.execute(grades.delete().where(store.mine(grades), grades.c.other_id == number))
     stone = {"external_id": tombstone(store.office_id, row.source, row.external_id), "erased_at": store.now()}
     connection.execute(submissions.update().where(*here).values(**_BLANK, **stone))
     _blank_events(store, connection, number)

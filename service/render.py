@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nlp.contracts import Comparison, Span
 from nlp.errors import InputError
 from nlp.pii import given_name, mask
-from nlp.routing import Proposal
 from nlp.units import Unit
 from service.cases import PUBLIC_KINDS, Outline
-from service.duplicates import Candidate, CaseView, Received, Suggestions
-from service.engine import Analysed, Similar
 from service.lifecycle import Correction
 from service.steps import STEPS, Standing, possible
 from service.store import Revision, Stored
+
+if TYPE_CHECKING:  # the command line starts with this module: what loads the models' libraries waits till it is needed
+    from nlp.routing import Proposal
+    from service.duplicates import Candidate, CaseView, Received, Suggestions
+    from service.engine import Analysed, Similar
 
 _MAX_ID = 200
 # The grades as officials say them.

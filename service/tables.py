@@ -170,6 +170,19 @@ case_members = sa.Table(
     sa.ForeignKeyConstraint(["office_id", "case_id"], ["cases.office_id", "cases.id"]),
     sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
 )
+# How the pair model graded two submissions; ``mark``: digest of the model and both contents it was made with.
+# ``probability`` of a duplicate, NULL where not graded so; ``other_id`` is the lower number.
+grades = sa.Table(
+    "grades",
+    metadata,
+    sa.Column(*_OFFICE, primary_key=True),
+    sa.Column("submission_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("other_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("mark", sa.String(64), nullable=False),
+    sa.Column("probability", sa.Float),
+    sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
+    sa.ForeignKeyConstraint(["office_id", "other_id"], ["submissions.office_id", "submissions.id"]),
+)
 follows = sa.Table(
     "follows",
     metadata,
@@ -352,7 +365,7 @@ works = sa.Table(
     sa.UniqueConstraint("office_id", "kind", "digest"),
 )
 # Emptied of a submission when it is erased. Every other table stays as it is and must hold no content.
-CONTENT = (vectors, terms, analyses, revisions, reanalyses, replies, topic_members)
+CONTENT = (vectors, terms, analyses, revisions, reanalyses, replies, topic_members, grades)
 
 
 def of_submission(table: sa.Table) -> sa.ColumnElement[bool]:

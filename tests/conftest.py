@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import socket
 import threading
 import time
@@ -172,9 +173,17 @@ def models(tiny: Trained, tiny_screen: Screen, analyser: Analyser, taxonomy: Tax
     return Models(analyser, CharacterEncoder(), tiny.model, taxonomy, tiny_screen, CharacterGrader(), router)
 
 
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database that is up to date: tests start from a copy."""
+    path = tmp_path_factory.mktemp("prepared") / "prepared.db"
+    Store(f"sqlite:///{path}", "default").close()
+    return path
+
+
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'test.db'}"
+def database_url(prepared: Path, tmp_path: Path) -> str:
+    return f"sqlite:///{shutil.copy(prepared, tmp_path / 'test.db')}"
 
 
 @pytest.fixture

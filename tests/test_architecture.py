@@ -14,9 +14,19 @@ from service.settings import ROOT
 SOURCES = sorted([*ROOT.glob("nlp/*.py"), *ROOT.glob("service/**/*.py")])
 
 
-def test_importing_nlp_loads_no_service_library_and_no_torch() -> None:
-    modules = ",".join(f"nlp.{p.stem}" for p in sorted(ROOT.glob("nlp/*.py")) if p.stem != "__init__")
-    heavy = ["fastapi", "sqlalchemy", "torch", "spacy", "sentence_transformers", "service"]
+NLP = ",".join(f"nlp.{p.stem}" for p in sorted(ROOT.glob("nlp/*.py")) if p.stem != "__init__")
+
+
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        (NLP, ["fastapi", "sqlalchemy", "torch", "spacy", "sentence_transformers", "service"]),
+        # A command that only writes an event must not wait for the models' libraries.
+        ("service.cli", ["fastapi", "torch", "spacy", "jieba", "sklearn", "scipy", "docx"]),
+    ],
+    ids=["nlp", "command line"],
+)
+def test_imports_are_cheap(modules: str, heavy: list[str]) -> None:
     code = f"import sys, {modules}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")

@@ -62,6 +62,11 @@ class Clerk:
     def all(self, selector: str) -> list[Any]:
         return list(self.browser.find_elements("css selector", selector))
 
+    def properties(self, selector: str, name: str) -> list[Any]:
+        """One property of all that the selector finds: read at once, as the page may be drawing them again."""
+        script = "return [...document.querySelectorAll(arguments[0])].map((e) => e[arguments[1]])"
+        return list(self.browser.execute_script(script, selector, name))
+
     def rows(self) -> list[dict[str, Any]]:
         """The rows shown: read at once, as the page may be filling them in."""
         return list(self.browser.execute_script(ROWS))
@@ -134,11 +139,12 @@ def _import(clerk: Clerk, monday: Path) -> None:
     clerk.find("#upload [name=file]").send_keys(str(monday))
     clerk.wait(lambda: clerk.find("#preview").is_displayed())
     assert "读到 8 件：新增 7，更新 0，已有 0，不能导入 1" in clerk.text("#preview")
-    guessed = {s.get_attribute("name"): s.get_property("value") for s in clerk.all("#preview .columns select")}
+    selects = "#preview .columns select"
+    guessed = dict(zip(clerk.properties(selects, "name"), clerk.properties(selects, "value"), strict=True))
     assert (guessed["text"], guessed["phone"], guessed["party"]) == ("诉求内容", "联系电话", "")
-    assert "缺少该字段" in clerk.all("#preview .scroll")[-1].text
+    assert "缺少该字段" in clerk.properties("#preview .scroll", "innerText")[-1]
     clerk.find("#preview select[name=party]").send_keys("备用")  # a column put right is read again
-    clerk.wait(lambda: clerk.find("#preview select[name=party]").get_property("value") == "备用")
+    clerk.wait(lambda: clerk.properties("#preview select[name=party]", "value") == ["备用"])
     clerk.wait(lambda: clerk.find("#go").is_enabled())
     clerk.find("#go").click()
     clerk.fill("naming", actor="王芳")  # asked once
@@ -210,7 +216,7 @@ def _merge_and_send_together(clerk: Clerk) -> None:
 
 def _somebody_was_faster(clerk: Clerk) -> None:
     clerk.open("油烟呛人")
-    number = clerk.find("#rows .selected").get_attribute("data-id")
+    [number] = [data["id"] for data in clerk.properties("#rows .selected", "dataset")]
     note = {"kind": "noted", "actor": "李强", "reason": "电话", "note": "已联系"}
     httpx.post(f"{clerk.address}/v1/submissions/{number}/events", json=note).raise_for_status()
     clerk.press("c")

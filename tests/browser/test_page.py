@@ -48,9 +48,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def _wait(browser: Any, condition: Any) -> Any:
+    from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    return WebDriverWait(browser, 30).until(condition)
+    # What the page draws again between being found and being read is looked for again.
+    return WebDriverWait(browser, 30, ignored_exceptions=[StaleElementReferenceException]).until(condition)
 
 
 def _find(browser: Any, selector: str) -> Any:

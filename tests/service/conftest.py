@@ -64,9 +64,9 @@ def empty_postgresql(postgresql: tuple[str, Path]) -> Iterator[str]:
 
 
 @pytest.fixture
-def database_url(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(engine_name: str, request: pytest.FixtureRequest, prepared: Path, tmp_path: Path) -> Iterator[str]:
     if engine_name == "sqlite":
-        yield f"sqlite:///{tmp_path / 'test.db'}"
+        yield f"sqlite:///{shutil.copy(prepared, tmp_path / 'test.db')}"
     else:
         yield from _database(request.getfixturevalue("postgresql")[0], "prepared")
 
@@ -101,9 +101,15 @@ def client(settings: Settings, models: Models, store: Store) -> Iterator[TestCli
 
 
 @pytest.fixture
-def run(models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(
+    models: Models,
+    monkeypatch: pytest.MonkeyPatch,
+    prepared: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
     """Runs a command in this process with the small models: (exit code, stdout, stderr)."""
-    monkeypatch.setenv("MINSHENG_DATABASE_URL", f"sqlite:///{tmp_path / 'cli.db'}")
+    monkeypatch.setenv("MINSHENG_DATABASE_URL", f"sqlite:///{shutil.copy(prepared, tmp_path / 'cli.db')}")
     monkeypatch.setattr(engine, "load_models", lambda settings: models)
     monkeypatch.setattr(learning, "load_models", lambda settings: models)
     monkeypatch.setattr(learning, "load_encoder", lambda path: CharacterEncoder())

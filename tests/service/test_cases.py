@@ -19,10 +19,11 @@ from service.cases import Conflict as CaseConflict
 from service.database import StoreError
 from service.duplicates import Duplicates
 from service.engine import Engine, Models
+from service.erasure import erase
 from service.search import Index
 from service.settings import Settings
 from service.store import Store, Submission, Submitter
-from service.tables import case_members, events, follows
+from service.tables import case_members, events, follows, grades
 from tests.conftest import CharacterGrader
 from tests.service.test_store import ENCODER, analysis
 
@@ -581,7 +582,7 @@ def test_open_cases_are_offered_what_came_later(duplicates: Duplicates) -> None:
     assert suggested(duplicates) == []  # two open cases about one matter are for a person to settle
 
 
-def test_asking_again_grades_only_what_is_new(models: Models, store: Store) -> None:
+def test_asking_again_grades_only_what_is_new(models: Models, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     class Counting(CharacterGrader):
         asked = 0
 
@@ -599,13 +600,29 @@ def test_asking_again_grades_only_what_is_new(models: Models, store: Store) -> N
     reported: list[tuple[str, int, int]] = []
     first = duplicates.suggest(lambda *call: reported.append(call))
     assert (grader.asked, reported) == (3, [("比对", 3, 3)])
-    assert duplicates.suggest() == first
+    assert Duplicates(engine, store).suggest() == first  # as after a restart
     assert grader.asked == 3
     engine.run(lambda: duplicates.receive([Submission("s", "0", LAMP + "改")], lambda a: {}, "t"))
     grader.asked = 0
-    duplicates.suggest()
+    again = duplicates.suggest()
     assert grader.asked == 2
+    with monkeypatch.context() as patch:  # grades that cannot be kept serve all the same
+        patch.setattr(store, "writing", no_space)
+        grader.name = "another"
+        grader.asked = 0
+        assert duplicates.suggest() == again
+    assert grader.asked == 3  # another model's grades are not its own
+    duplicates.suggest()
+    assert grader.asked == 6
+    erase(store, [2], "王芳", "本人要求")
+    with store.reading() as connection:
+        kept = connection.execute(sa.select(grades.c.other_id, grades.c.submission_id)).all()
+    assert kept == [(1, 3)]
     engine.close()
+
+
+def no_space() -> Any:
+    raise StoreError("磁盘已满")
 
 
 def test_the_vectors_in_memory_follow_what_is_stored(duplicates: Duplicates, store: Store) -> None:
