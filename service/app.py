@@ -382,7 +382,8 @@ def readyz(request: Request) -> JSONResponse:
     models = request.app.state.engine.models
     store: Store = request.app.state.store
     names = {"model": models.themes.name, "encoder": models.encoder.encoder_id}
-    told = "；".join(filter(None, (advice(store), request.app.state.lifecycle.advice()))) or None
+    lifecycle: Lifecycle = request.app.state.lifecycle
+    told = "；".join(filter(None, (advice(store), lifecycle.rules.calendar.advice(lifecycle.today())))) or None
     return JSONResponse({"status": "ok", "submissions": store.count(), **names, "advice": told})
 
 

@@ -40,10 +40,11 @@ def inbox(
     lifecycle: Lifecycle = request.app.state.lifecycle
     found: Duplicates = request.app.state.duplicates
     numbers, total = doubtful_first(lifecycle, Asked(state, unit, due, theme, district, urgent), limit)
-    standings, cases = lifecycle.standing(numbers), found.cases.memberships()
+    standings, cases = lifecycle.standing(numbers), found.cases.memberships(numbers)
     stored = lifecycle.store.get_many(numbers)
     items = [render_inbox.waiting(item, standings[item.id], cases.get(item.id)) for item in stored]
-    own = {"counts": tally(lifecycle), "categories": list(lifecycle.rules.limits), "advice": lifecycle.advice()}
+    advice = lifecycle.rules.calendar.advice(lifecycle.today())
+    own = {"counts": tally(lifecycle), "categories": list(lifecycle.rules.limits), "advice": advice}
     return JSONResponse({"items": items, "total": total, **own})
 
 

@@ -275,10 +275,6 @@ class Lifecycle:
         with self.store.writing() as connection:
             return kept.rebuild(connection, self.store.office_id)
 
-    def advice(self) -> str | None:
-        """What the office has to add before it can go on setting time limits; None where all is well."""
-        return self.rules.calendar.advice(self.today())
-
     def today(self) -> date:
         """The day it is in China."""
         return datetime.fromisoformat(self.store.now()).astimezone(CHINA).date()

@@ -22,13 +22,14 @@ import sqlalchemy as sa
 from nlp.errors import InputError, MinshengError
 from nlp.normalise import validate
 from service.audit import record as audited
-from service.cases import PUBLIC_KINDS, signed
+from service.cases import signed
 from service.columns import guess_columns
 from service.dates import CHINA, parse_date
 from service.intake import Rejected, read
 from service.sheets import Row, Sheet, Unreadable
 from service.store import Outcome, Store, Submitter
 from service.tables import members
+from service.voices import PUBLIC_KINDS
 
 Kind = Literal["委员", "单位"]
 # The number of a person in the roster, and what became of the row.
