@@ -127,8 +127,9 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
         checker.start()
         runner.start()
         yield
-        runner.stop()
         stop.set()
+        runner.stop()
+        checker.join()  # what it asks of the engine is answered before that closes
         engine.close()
 
     app = FastAPI(

@@ -48,8 +48,8 @@ class Clerk:
     def __init__(self, browser: Any, address: str) -> None:  # noqa: F811
         self.browser, self.address = browser, address
 
-    def wait(self, condition: Callable[[], Any]) -> Any:
-        return _wait(self.browser, lambda _: condition())
+    def wait(self, condition: Callable[[], Any], seconds: int = 90) -> Any:
+        return _wait(self.browser, lambda _: condition(), seconds)
 
     def find(self, selector: str) -> Any:
         return _find(self.browser, selector)
@@ -79,9 +79,9 @@ class Clerk:
         """All that the row of this title says, "" where there is none."""
         return next((row["text"] for row in self.rows() if row["title"] == title), "")
 
-    def ready(self) -> None:
+    def ready(self, seconds: int = 90) -> None:
         """The list is there, with proposals and duplicates."""
-        self.wait(lambda: self.all("#rows tr") and not self.text("#filling"))
+        self.wait(lambda: self.all("#rows tr") and not self.text("#filling"), seconds)
 
     def open(self, title: str) -> None:
         """Move with j and k till the row is selected, and open it."""

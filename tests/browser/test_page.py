@@ -47,12 +47,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     driver.quit()
 
 
-def _wait(browser: Any, condition: Any) -> Any:
+def _wait(browser: Any, condition: Any, seconds: int = 90) -> Any:
     from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.support.ui import WebDriverWait
 
     # What the page draws again between being found and being read is looked for again.
-    return WebDriverWait(browser, 30, ignored_exceptions=[StaleElementReferenceException]).until(condition)
+    return WebDriverWait(browser, seconds, ignored_exceptions=[StaleElementReferenceException]).until(condition)
 
 
 def _find(browser: Any, selector: str) -> Any:
