@@ -124,6 +124,7 @@ class Classification:
     """The model's answer for one document.
 
     themes: every theme, descending, summing to 1; matters: the five most probable; secondary: at most two theme ids.
+    unknown_words: the share of the words that the model does not know, in [0, 1]; None where there are no words.
     ``primary`` is never null: out of scope is ``other``, undecided is ``decision == "review"`` with a ``reason``.
     """
 
@@ -137,6 +138,7 @@ class Classification:
     matters: tuple[MatterScore, ...]
     evidence: tuple[Evidence, ...]
     keywords: tuple[str, ...]
+    unknown_words: float | None
     model: str
 
 

@@ -3,6 +3,9 @@
 Eleven linear readings of the encoder's base vector: urgency, six kinds, four flags. A text is urgent where the text or
 any one of its sentences is, so that a cry for help at the end of a long letter is heard. The words that say so are the
 sentence that speaks most for the answer. Which channel a flag points to is data (``channels.tsv``).
+
+Nothing told of the past alone is urgent: before urgency is read, sentences are left out all of whose clauses are placed
+in the past, and none tells of what is, recurs or is to come. A linear reading of the vector hears the fire only.
 """
 
 from __future__ import annotations
@@ -34,6 +37,15 @@ _KIND = slice(1, 1 + len(KINDS))
 # sentences some 「走了。」 always sounds like something.
 _LOUDER = 1.5
 _HEARD = 8
+_PAST = regex.compile(
+    "去年|前年|往年|早年|当年|那年|以前|从前|曾|[0-9一二三四五六七八九十两几多]年前|后来|当时|那时|幸亏|好在"
+)
+# In doubt a sentence counts as of now: an alarm missed costs more than one too many.
+_PRESENT = regex.compile(
+    "[今昨明现刚正还又再仍的]|目前|眼[下看]|至今|一直|开始|以来|随时|马上|天天|每天|这[几两些]天|快|越来越|就|要|会|"
+    "着(?![火过了])|[不没未无]|[求救怕！]|威胁|扬言"
+)
+Stretch = tuple[int, int]
 Array = NDArray[np.float64]
 
 
@@ -54,10 +66,29 @@ class Parameters:
 
 
 def urgency(document: Document, encoding: Encoding, weights: Array, bias: float) -> float:
-    """P(urgent) in [0, 1]: of the text, or of its loudest sentence where that is more."""
-    vectors = [encoding.vector, *(encoding.pool(a, b) for a, b in document.sentences if b - a >= _HEARD)]
+    """P(urgent) in [0, 1]: of the text, or of its loudest sentence where that is more; 0 where all of it is past."""
+    present, past = told(document)
+    if past and not present:
+        return 0.0
+    whole = encoding.vector
+    if past:
+        whole = whole - encoding.sums(past).sum(axis=0) * np.float32(encoding.scale)
+        whole /= np.float32(max(float(np.linalg.norm(whole)), 1e-6))
+    vectors = [whole, *(encoding.pool(a, b) for a, b in present if b - a >= _HEARD)]
     scores = np.stack(vectors).astype(np.float64) @ weights + bias
     return float(expit(max(scores[0], scores[1:].max(initial=-np.inf) - _LOUDER)))
+
+
+def told(document: Document) -> tuple[list[Stretch], list[Stretch]]:
+    """The sentences that tell of now, or may, and those that tell of the past alone, each in order."""
+    text = document.normalised.text
+    present: list[Stretch] = []
+    past: list[Stretch] = []
+    for a, b in document.sentences:
+        clauses = regex.findall(r"[^，,；;：:。\s]+", text[a:b])
+        placed = clauses and all(_PAST.search(clause) for clause in clauses)
+        (past if placed and not _PRESENT.search(text, a, b) else present).append((a, b))
+    return present, past
 
 
 class Channels:
@@ -96,8 +127,11 @@ class Screen:
         """The screening of a document and its encoding."""
         sentences = np.stack([encoding.vector, *(encoding.pool(*stretch) for stretch in document.sentences)])
         scores = self.parameters.scores(sentences)
+        _, past = told(document)
         # The row of the sentence that speaks most for each reading.
-        best = [int(i) for i in scores[1:].argmax(axis=0)]
+        spoken = scores[1:].copy()
+        spoken[[s in past for s in document.sentences], READINGS.index(URGENT)] = -np.inf
+        best = [int(i) for i in spoken.argmax(axis=0)]
 
         def said(reading: str, label: str) -> Any:
             return document.span(*document.sentences[best[READINGS.index(reading)]], label)

@@ -149,6 +149,7 @@ class ThemeModel:
         self._vectorizer = vectorizer(vocabulary=vocabulary)
         self._vectorizer.idf_ = parameters.idf
         self.vocabulary = vocabulary
+        self._known = frozenset(vocabulary)
         self.themes = tuple(theme.id for theme in taxonomy.themes)
         theme_of = [self.themes.index(taxonomy.matter_by_id[matter].theme) for matter in self.matters]
         self._theme_of = np.array(theme_of)
@@ -200,6 +201,7 @@ class ThemeModel:
             matters=tuple(self._matter_score(int(k), matter_p) for k in np.argsort(-matter_p, kind="stable")[:5]),
             evidence=self._evidence(document, reading, logits, primary),
             keywords=self._keywords(features),
+            unknown_words=sum(word not in self._known for word in words) / len(words) if words else None,
             model=self.name,
         )
 

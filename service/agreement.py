@@ -1,4 +1,4 @@
-"""How far people kept what the machine proposed, over time and by theme, and whether its doubt leaves its usual band.
+"""How far people kept what the machine proposed, over time and by theme, and what leaves its usual band.
 
 Both are read from the events and analyses that are there; nothing is stored.
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +31,8 @@ _JUDGED = ("routed", "split", "kept", "answered")
 # A band takes so many months before it, each with so many submissions.
 _FEWEST_MONTHS, _MOST_MONTHS, _FEWEST = 3, 12, 20
 _DEVIATIONS = 2.0
+# Month → a share in [0, 1] of each of its submissions.
+Months = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -61,18 +64,13 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """The share of a month's submissions that were for review. ``band``: where it usually lies, None while unknown."""
+class Drift:
+    """A share in [0, 1], on average over a month's submissions. ``band``: where it usually lies, None while unknown."""
 
     month: str
     submissions: int
-    review: int
+    share: float
     band: tuple[float, float] | None
-
-    @property
-    def share(self) -> float:
-        """In [0, 1]."""
-        return self.review / self.submissions
 
     @property
     def outside(self) -> bool:
@@ -82,10 +80,11 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Report:
-    """All judgements, and the doubt of each month, ascending."""
+    """All judgements; by month, ascending, the share of submissions for review, and that of words unknown in them."""
 
     judgements: tuple[Judgement, ...]
-    drift: tuple[Doubt, ...]
+    review: tuple[Drift, ...]
+    unknown_words: tuple[Drift, ...]
 
     def rows(self) -> list[dict[str, Any]]:
         """Agreement by month and theme; ``month`` or ``theme`` None are all of them together."""
@@ -118,7 +117,8 @@ class Agreement:
         with self._lock:
             stamp = self._store.stamp()
             if self._made is None or self._made[0] != stamp:
-                self._made = stamp, Report(tuple(_judgements(self._store)), tuple(drift(_reviews(self._store))))
+                shares = map(drift, _shares(self._store))
+                self._made = stamp, Report(tuple(_judgements(self._store)), *map(tuple, shares))
             return self._made[1]
 
 
@@ -162,32 +162,36 @@ def _judged(steps: Sequence[tuple[str, str, Mapping[str, Any]]], machine: str) -
     return Judgement(_month(acted[0]), said, kept, routed[-1]["unit"] == proposed if proposed else None)
 
 
-def _reviews(store: Store) -> dict[str, tuple[int, int]]:
-    """Month → submissions received (stored, where that is not known), and those of them for review."""
+def _shares(store: Store) -> tuple[Months, Months]:
+    """Of what was received in each month (stored, where that is not known): whether for review, and unknown words."""
     moment = sa.func.coalesce(submissions.c.received_at, submissions.c.stored_at)
-    query = sa.select(moment, analyses.c.decision).join_from(submissions, analyses, of_submission(analyses))
-    found: dict[str, tuple[int, int]] = {}
+    query = sa.select(moment, analyses.c.decision, analyses.c.unknown_words)
+    query = query.join_from(submissions, analyses, of_submission(analyses)).where(store.present())
+    review: Months = defaultdict(list)
+    unknown: Months = defaultdict(list)
     with store.reading() as connection:
-        for at, decision in connection.execute(query.where(store.present())):
-            n, review = found.get(_month(at), (0, 0))
-            found[_month(at)] = n + 1, review + (decision == "review")
-    return found
+        for at, decision, words in connection.execute(query):
+            month = _month(at)
+            review[month].append(decision == "review")
+            if words is not None:  # analysed before this was counted, or nothing said
+                unknown[month].append(words)
+    return review, unknown
 
 
-def drift(months: Mapping[str, tuple[int, int]]) -> Iterator[Doubt]:
+def drift(months: Months) -> Iterator[Drift]:
     """Each month, ascending, against the band of those before it: their mean and two standard deviations.
 
-    months: month → (submissions, those for review). The deviation is that between the months, and that of chance in as
-    many submissions as the month has.
+    The deviation is that between the months, and that of chance in as many submissions as the month has.
     """
-    before: list[tuple[int, int]] = []
-    for month, (n, review) in sorted(months.items()):
-        known = [one for one in before if one[0] >= _FEWEST][-_MOST_MONTHS:]
+    before: list[list[float]] = []
+    for month, shares in sorted(months.items()):
+        known = [one for one in before if len(one) >= _FEWEST][-_MOST_MONTHS:]
         band = None
-        if len(known) >= _FEWEST_MONTHS and n >= _FEWEST:
-            mean = sum(r for _, r in known) / sum(k for k, _ in known)
-            between = float(np.var([r / k for k, r in known], ddof=1))
-            width = _DEVIATIONS * math.sqrt(between + mean * (1 - mean) / n)
+        if len(known) >= _FEWEST_MONTHS and len(shares) >= _FEWEST:
+            together = np.concatenate(known)
+            mean = float(together.mean())
+            between = float(np.var([np.mean(one) for one in known], ddof=1))
+            width = _DEVIATIONS * math.sqrt(between + float(together.var()) / len(shares))
             band = max(0.0, mean - width), min(1.0, mean + width)
-        yield Doubt(month, n, review, band)
-        before.append((n, review))
+        yield Drift(month, len(shares), float(np.mean(shares)), band)
+        before.append(shares)

@@ -90,16 +90,25 @@ class Metrics:
         self.agreed = Gauge("minsheng_agreement_ratio", "Proposals people kept", ["of"], registry=self.registry)
         self.review = Gauge("minsheng_review_ratio", "Share for review, latest month", registry=self.registry)
         self.drifted = Gauge("minsheng_drift", "1 where that share has left its band", registry=self.registry)
+        self.unknown = Gauge(
+            "minsheng_unknown_words_ratio", "Share of words the model does not know, latest month",
+            registry=self.registry,
+        )  # fmt: skip
+        self.unknown_drifted = Gauge(
+            "minsheng_unknown_words_drift", "1 where that share has left its band", registry=self.registry
+        )
 
     def follow(self, found: Report) -> None:
-        """Tell what people kept, and the doubt of the latest month."""
+        """Tell what people kept, and the shares of the latest month."""
         whole = found.rows()[:1]
         for of in ("themes", "units"):
             if whole and whole[0][of]["share"] is not None:
                 self.agreed.labels(of).set(whole[0][of]["share"])
-        if found.drift:
-            self.review.set(found.drift[-1].share)
-            self.drifted.set(found.drift[-1].outside)
+        of_review, of_words = (self.review, self.drifted), (self.unknown, self.unknown_drifted)
+        for (share, drifted), months in ((of_review, found.review), (of_words, found.unknown_words)):
+            if months:
+                share.set(months[-1].share)
+                drifted.set(months[-1].outside)
 
 
 def create_app(settings: Settings, models: Models, store: Store, clock: Clock = utc_now) -> FastAPI:
@@ -374,7 +383,9 @@ def readyz(request: Request) -> JSONResponse:
     models = request.app.state.engine.models
     store: Store = request.app.state.store
     names = {"model": models.themes.name, "encoder": models.encoder.encoder_id}
-    return JSONResponse({"status": "ok", "submissions": store.count(), **names, "advice": advice(store)})
+    lifecycle: Lifecycle = request.app.state.lifecycle
+    told = "；".join(filter(None, (advice(store), lifecycle.rules.calendar.advice(lifecycle.today())))) or None
+    return JSONResponse({"status": "ok", "submissions": store.count(), **names, "advice": told})
 
 
 @system.get("/metrics", summary="Prometheus 指标")

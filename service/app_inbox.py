@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse
 
 from service import render_inbox, schemas_inbox
-from service.agreement import Agreement
+from service.agreement import Agreement, Drift
 from service.duplicates import Duplicates
 from service.inbox import Asked, doubtful_first, tally
 from service.lifecycle import Due, Lifecycle
@@ -40,11 +40,12 @@ def inbox(
     lifecycle: Lifecycle = request.app.state.lifecycle
     found: Duplicates = request.app.state.duplicates
     numbers, total = doubtful_first(lifecycle, Asked(state, unit, due, theme, district, urgent), limit)
-    standings, cases = lifecycle.standing(numbers), found.cases.memberships()
+    standings, cases = lifecycle.standing(numbers), found.cases.memberships(numbers)
     stored = lifecycle.store.get_many(numbers)
     items = [render_inbox.waiting(item, standings[item.id], cases.get(item.id)) for item in stored]
-    categories = list(lifecycle.rules.limits)
-    return JSONResponse({"items": items, "total": total, "counts": tally(lifecycle), "categories": categories})
+    advice = lifecycle.rules.calendar.advice(lifecycle.today())
+    own = {"counts": tally(lifecycle), "categories": list(lifecycle.rules.limits), "advice": advice}
+    return JSONResponse({"items": items, "total": total, **own})
 
 
 @router.get("/submissions/{number}/similar", response_model=schemas_inbox.NearPage, summary="与这件相近的")
@@ -63,18 +64,19 @@ def near(
 
 @router.get("/agreement", response_model=schemas_inbox.AgreementOut, tags=["收件箱"], summary="人机一致与漂移")
 def agreement(request: Request) -> JSONResponse:
-    """人保留了多少机器的主题与单位，按月、按主题；需人工复核的占比是否超出往月的范围。"""
+    """人保留了多少机器的主题与单位，按月、按主题；需人工复核的、模型不认识的词的占比是否超出往月的范围。"""
     kept: Agreement = request.app.state.agreement
     report = kept.report()
-    drift: list[dict[str, Any]] = [
-        {
-            "month": one.month,
-            "submissions": one.submissions,
-            "review": one.review,
-            "share": round(one.share, 4),
-            "band": one.band and [round(edge, 4) for edge in one.band],
-            "outside": one.outside,
-        }
-        for one in report.drift
-    ]
-    return JSONResponse({"agreement": report.rows(), "drift": drift})
+    drift = [_drift(one) | {"review": round(one.share * one.submissions)} for one in report.review]
+    unknown_words = [_drift(one) for one in report.unknown_words]
+    return JSONResponse({"agreement": report.rows(), "drift": drift, "unknown_words": unknown_words})
+
+
+def _drift(one: Drift) -> dict[str, Any]:
+    return {
+        "month": one.month,
+        "submissions": one.submissions,
+        "share": round(one.share, 4),
+        "band": one.band and [round(edge, 4) for edge in one.band],
+        "outside": one.outside,
+    }

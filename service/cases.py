@@ -12,8 +12,7 @@ case, and a follow-up in none: it is a voice that was counted before.
 from __future__ import annotations
 
 import json
-import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,15 +23,12 @@ from nlp.normalise import validate
 from service.standings import withdrawn
 from service.store import Store, Submitter, now
 from service.tables import case_members, cases, events, follows, submissions
+from service.voices import count_voices, phone_of
 
 State = Literal["open", "undone"]
-# Whom the public record may name in full: for them, the name alone tells who it is.
-PUBLIC_KINDS = frozenset({"委员", "政协委员", "人大代表", "单位", "党派", "专委会"})
 MAX_MEMBERS = 1000
 _MAX_REASON = 500
 _MAX_ACTOR = 100
-_MIN_PHONE = 7
-_ACCOUNT_DIGITS = 4
 
 
 class CaseError(MinshengError):
@@ -81,33 +77,6 @@ class Outline:
     voices: int
     follow_ups: tuple[int, ...]
     erased: tuple[int, ...]
-
-
-def phone_of(submitter: Submitter) -> str | None:
-    """The digits that identify a submitter's telephone, or None: absent, masked, too short, or one digit repeated."""
-    phone = unicodedata.normalize("NFKC", submitter.phone or "")
-    digits = "".join(c for c in phone if c in "0123456789")
-    if len(digits) == 13 and digits.startswith("86"):
-        digits = digits[2:]
-    return digits if len(digits) >= _MIN_PHONE and len(set(digits)) > 1 and "*" not in phone else None
-
-
-def voice_of(submitter: Submitter) -> tuple[str, str] | None:
-    """What tells one submitter from another, or None where nothing does.
-
-    The telephone; without one, the name of those who act in public, or an account number (a name with four digits).
-    """
-    phone, name = phone_of(submitter), (submitter.name or "").strip()
-    if phone:
-        return "phone", phone
-    telling = submitter.kind in PUBLIC_KINDS or sum(c.isdigit() for c in name) >= _ACCOUNT_DIGITS
-    return ("name", name) if name and telling else None
-
-
-def count_voices(submitters: Iterable[Submitter]) -> int:
-    """Distinct submitters; each unknown one is a voice of its own: a private name is no proof of being the same."""
-    voices = [voice_of(submitter) for submitter in submitters]
-    return len({voice for voice in voices if voice}) + voices.count(None)
 
 
 class Cases:
@@ -211,14 +180,16 @@ class Cases:
         with self.store.reading() as connection:
             return self._open_cases(connection, [number]).get(number)
 
-    def memberships(self) -> dict[int, tuple[int, int]]:
-        """Submission → (open case, its lead), for all that are in one."""
+    def memberships(self, numbers: Collection[int] | None = None) -> dict[int, tuple[int, int]]:
+        """Submission → (open case, its lead), for all that are in one, or those among ``numbers``."""
+        query = (
+            sa.select(case_members.c.submission_id, case_members.c.case_id, cases.c.lead_id)
+            .join_from(case_members, cases, _same_case())
+            .where(self.store.mine(case_members), case_members.c.open == 1)
+        )
+        if numbers is not None:
+            query = query.where(case_members.c.submission_id.in_(numbers))
         with self.store.reading() as connection:
-            query = (
-                sa.select(case_members.c.submission_id, case_members.c.case_id, cases.c.lead_id)
-                .join_from(case_members, cases, _same_case())
-                .where(self.store.mine(case_members), case_members.c.open == 1)
-            )
             return {row.submission_id: (row.case_id, row.lead_id) for row in connection.execute(query)}
 
     def history(self, number: int) -> list[dict[str, Any]]:
@@ -290,18 +261,6 @@ class Cases:
             for one in below:  # grows while it is walked; links have no circles
                 below += direct.get(one, [])
             found[number] = sorted(below)
-        return found
-
-    def voices(self) -> dict[tuple[str, str], list[int]]:
-        """Submitter (see ``voice_of``) → numbers of their submissions, ascending; the unknown ones left out."""
-        own = (submissions.c.submitter_name, submissions.c.submitter_phone, submissions.c.submitter_kind)
-        query = sa.select(submissions.c.id, *own).where(self.store.mine(submissions))
-        found: dict[tuple[str, str], list[int]] = {}
-        with self.store.reading() as connection:
-            for number, name, phone, kind in connection.execute(query.order_by(submissions.c.id)):
-                voice = voice_of(Submitter(name=name, phone=phone, kind=kind))
-                if voice:
-                    found.setdefault(voice, []).append(number)
         return found
 
     def _case(self, connection: sa.Connection, number: int) -> Case:

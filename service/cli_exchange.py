@@ -13,12 +13,14 @@ from nlp.errors import InputError, MinshengError
 from nlp.taxonomy import load_taxonomy
 from service import intake, render
 from service.cli_models import open_engine, open_store, print_json, progress_bar, read_settings, require_index
+from service.cli_results import add_people
 from service.cli_topics import import_works
 from service.columns import read_mapping
 from service.documents import Split
 from service.exports import Format, table, write
 from service.intake import Reading, Rejected
 from service.lifecycle import Lifecycle
+from service.roster import read_sheet
 from service.search import read_filters
 from service.settings import Settings
 from service.sheets import Sheet
@@ -39,12 +41,15 @@ def import_(
     split: Annotated[Split, typer.Option(help="DOCX 与文字怎样分成几件")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="只报告会怎样，不登记")] = False,
     as_: Annotated[
-        Literal["submissions", "research", "priorities"],
-        typer.Option("--as", help="submissions 材料，research 以往课题与提案，priorities 当年重点任务"),
+        Literal["submissions", "research", "priorities", "roster"],
+        typer.Option("--as", help="submissions 材料，research 以往课题与提案，priorities 当年重点任务，roster 名册"),
     ] = "submissions",
+    term: Annotated[str | None, typer.Option(help="名册中没有写届次的行的届次")] = None,
 ) -> None:
-    """导入材料（或以往课题、重点任务）：可重复执行，中断后重来即可，同一编号不会重复登记；坏行单独报告，好行照常导入。"""
+    """导入材料（或以往课题、重点任务、名册）：可重复执行，中断后重来即可，同一编号不会重复登记；坏行单独报告，好行照常导入。"""
     writable(rejects)
+    if term is not None and as_ != "roster":
+        raise MinshengError("--term 只用于名册")
     settings = read_settings()
     name, content = ("标准输入.txt", sys.stdin.buffer.read()) if file == "-" else (file, intake.read_bytes(Path(file)))
     given = read_mapping(map)
@@ -52,8 +57,12 @@ def import_(
     if as_ != "submissions":
         if dry_run:
             raise MinshengError("--dry-run 只用于材料")
-        sheet = intake.read(name, content, tuple(given.values()), split)
-        counts, bad = import_works(sheet, as_, given, settings)
+        if as_ == "roster":
+            sheet = read_sheet(name, content, tuple(given.values()))
+            counts, bad = add_people(sheet, given, term, settings)
+        else:
+            sheet = intake.read(name, content, tuple(given.values()), split)
+            counts, bad = import_works(sheet, as_, given, settings)
         print_json(counts)
     else:
         reading = intake.understand(name, content, given, source, split, settings.max_chars)

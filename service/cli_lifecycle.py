@@ -46,6 +46,8 @@ def list_(
         if value is not None and value not in known:
             raise InputError("invalid_value", name, f"{value!r} 无效，应为 {'、'.join(known)} 之一")
     with _lifecycle() as lifecycle:
+        if told := lifecycle.rules.calendar.advice(lifecycle.today()):
+            typer.echo(told, err=True)
         where = lifecycle.conditions(state=state, unit=unit, due=due)
         after = 0
         while page := lifecycle.store.page(after=after, limit=_PAGE, theme=theme, source=source, where=where):

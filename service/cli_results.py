@@ -10,9 +10,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from nlp.errors import MinshengError
+from nlp.errors import InputError, MinshengError
 from service.cli_cases import Actor, Format, Reason
 from service.cli_models import open_store, print_json, read_settings
+from service.intake import Rejected
+from service.settings import Settings
+from service.sheets import Sheet
 
 roster_app = typer.Typer(no_args_is_help=True, help="名册：委员与单位。")
 bulletins_app = typer.Typer(no_args_is_help=True, help="编发：把几件材料编成一份，编发、撤回、记采用。")
@@ -60,12 +63,30 @@ def import_roster(
     term: Annotated[str | None, typer.Option(help="没有写届次的行的届次")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="文件所涉届次中，不在文件里的从此不再列入")] = False,
 ) -> None:
-    """导入名册：整份导入或整份不导入；可重复执行，有变的记下从何时起。"""
+    """导入整份名册（换届用）：有一行不对就整份不导入；可重复执行，有变的记下从何时起。"""
     from service import intake, roster  # noqa: PLC0415  (loads the database's libraries)
 
-    people = roster.read_roster(roster.rows_of(str(file), intake.read_bytes(file)), term)
+    people = roster.read_roster(roster.read_sheet(str(file), intake.read_bytes(file)), term)
     with open_store(read_settings()) as store:
         print_json(roster.keep(store, people, actor, reason, replace=replace))
+
+
+def add_people(
+    sheet: Sheet, given: dict[str, str], term: str | None, settings: Settings
+) -> tuple[dict[str, int], list[Rejected]]:
+    """Import people of the roster row by row: counts, and the rows that could not be stored."""
+    from service import roster  # noqa: PLC0415  (loads the database's libraries)
+
+    good, bad = roster.understand(sheet, given, term)
+    with open_store(settings) as store:
+        outcomes = roster.add(store, [person for _, person in good], "import")
+    counts = {"read": len(sheet.rows), "new": 0, "revised": 0, "unchanged": 0}
+    for (row, _), outcome in zip(good, outcomes, strict=True):
+        if isinstance(outcome, InputError):
+            bad.append(Rejected(row, outcome.field, outcome.detail))
+        else:
+            counts[outcome] += 1
+    return counts | {"rejected": len(bad)}, bad
 
 
 @roster_app.command("list")

@@ -20,6 +20,7 @@ from service.cli_models import (
     read_settings,
     require_index,
 )
+from service.columns import guess_columns
 from service.intake import Rejected
 from service.settings import Settings
 from service.sheets import Sheet
@@ -214,9 +215,9 @@ def import_works(
     sheet: Sheet, kind_name: str, given: dict[str, str], settings: Settings
 ) -> tuple[dict[str, int], list[Rejected]]:
     """Import past research or the tasks of a year: counts, and the rows that could not be stored."""
-    from service.works import KINDS, Works, guess_columns, to_work  # noqa: PLC0415  (loads the database's libraries)
+    from service.works import COLUMNS, KINDS, Works, to_work  # noqa: PLC0415  (loads the database's libraries)
 
-    mapping = guess_columns(sheet.columns, given) if sheet.rows else {}
+    mapping = guess_columns(sheet.columns, given, *COLUMNS) if sheet.rows else {}
     good, bad = [], []
     for row in sheet.rows:
         try:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from service.archives import IntakeError
 
+# Field → headers that name it, the likeliest first.
+Headers = Mapping[str, tuple[str, ...]]
 _HEADERS: dict[str, tuple[str, ...]] = {
     "text": (
         "text", "正文", "内容", "留言详情", "留言内容", "诉求内容", "来电内容", "来信内容", "工单内容", "工单描述",
@@ -37,6 +39,7 @@ _HEADERS: dict[str, tuple[str, ...]] = {
 COLUMNS = tuple(_HEADERS)
 # What a submission is made of. A reply is recognised, so that it is not taken for something else, but not stored yet.
 FIELDS = tuple(name for name in COLUMNS if name != "reply")
+_TEXT = ("text", "正文")
 # The heading may stand below a banner such as 2024年社情民意信息台账.
 _HEADER_WITHIN = 10
 _FOLD = str.maketrans({"（": "(", "）": ")", "：": None, ":": None, "*": None, "\uff0a": None, "\uff0f": "/"})
@@ -44,8 +47,12 @@ _FOLD = str.maketrans({"（": "(", "）": ")", "：": None, ":": None, "*": None
 
 def field_of(header: str) -> str | None:
     """The field that a header or label names, spacing and width aside; None for one we do not know."""
+    return _field_of(header, _HEADERS)
+
+
+def _field_of(header: str, known: Headers) -> str | None:
     plain = re.sub(r"[\s\u3000]+", "", header).translate(_FOLD).lower()
-    return next((name for name, headers in _HEADERS.items() if plain in headers), None)
+    return next((name for name, headers in known.items() if plain in headers), None)
 
 
 def labels() -> list[str]:
@@ -61,31 +68,35 @@ def header_at(lines: Sequence[Sequence[str]], wanted: Collection[str]) -> int | 
     """
     filled = [index for index, cells in enumerate(lines) if any(cell.strip() for cell in cells)]
     for index in filled[:_HEADER_WITHIN]:
-        names = {cell.strip() for cell in lines[index]}
+        names = {form for cell in lines[index] for form in (cell.strip(), "".join(cell.split()))}
         if set(wanted) <= names if wanted else any(field_of(name) == "text" for name in names):
             return index
     return None
 
 
-def guess_columns(columns: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+def guess_columns(
+    columns: Sequence[str], given: Mapping[str, str], headers: Headers = _HEADERS, needed: tuple[str, str] = _TEXT
+) -> dict[str, str]:
     """Field → column: what was given, and for the other fields a column whose header says so.
 
-    Raises IntakeError for an unknown field or column, and where no column holds the text.
+    ``needed``: a field and what it is called. Raises IntakeError for an unknown field or column, and where no column
+    holds what is needed.
     """
     for name, column in given.items():
-        if name not in COLUMNS:
-            raise IntakeError(f"列对应（--map）中的字段 {name!r} 不存在，应为 {'、'.join(COLUMNS)} 之一")
+        if name not in headers:
+            raise IntakeError(f"列对应（--map）中的字段 {name!r} 不存在，应为 {'、'.join(headers)} 之一")
         if column not in columns:
             raise IntakeError(f"列对应（--map）中的列 {column!r} 不在文件中，文件的列为：{_shown(columns)}")
     mapping = dict(given)
-    found = [(column, field_of(column)) for column in columns if column not in given.values()]
-    for name, headers in _HEADERS.items():
+    found = [(column, _field_of(column, headers)) for column in columns if column not in given.values()]
+    for name, known in headers.items():
         candidates = [column for column, field in found if field == name]
         if name not in mapping and candidates:
-            order = {header: rank for rank, header in enumerate(headers)}
+            order = {header: rank for rank, header in enumerate(known)}
             mapping[name] = min(candidates, key=lambda c, o=order: o.get(c.strip().lower(), len(o)))  # type: ignore[misc]
-    if "text" not in mapping:
-        raise IntakeError(f"找不到正文所在的列，请用 --map text=列名 指定；文件的列为：{_shown(columns)}")
+    field, called = needed
+    if field not in mapping:
+        raise IntakeError(f"找不到{called}所在的列，请用 --map {field}=列名 指定；文件的列为：{_shown(columns)}")
     return mapping
 
 

@@ -22,11 +22,12 @@ from nlp.normalise import normalise
 from nlp.retrieval import Keys
 from nlp.similar import added_sentences
 from nlp.themes import search_terms
-from service.cases import Cases, NotFound, Outline, count_voices, voice_of
+from service.cases import Cases, NotFound, Outline
 from service.engine import Analysed, Engine, analyse_changed, store_analysed
 from service.grades import Grades
 from service.search import words_of
 from service.store import Store, Stored, Submission
+from service.voices import Voices, count_voices, voice_of
 
 # Of the same submitter's other submissions, the latest are graded as well, however near.
 _SAME_VOICE = 5
@@ -128,12 +129,14 @@ class Duplicates:
         self.engine = engine
         self.store = store
         self.cases = Cases(store)
+        self.voices = Voices(store)
         self._profiles = _Profiles(engine, store)
 
     def forget(self) -> None:
         """Drop from memory what was erased. On the encoder's thread only."""
         self.engine.index.follow(self.store)
         self._profiles.forget()
+        self.voices.follow()
 
     def receive(
         self, batch: Sequence[Submission], render: Callable[[Analysed], dict[str, Any]], actor: str
@@ -166,13 +169,12 @@ class Duplicates:
         read: Sequence[tuple[Document, Encoding] | None],
     ) -> list[Received]:
         """``read``: what has been read of each already."""
-        voices, links, memberships = self.cases.voices(), self.cases.links(), self.cases.memberships()
+        links, memberships = self.cases.links(), self.cases.memberships()
         answers = []
         for (submission, number, outcome), known in zip(items, read, strict=True):
             document, encoding = known or self.engine.read([(submission.title, submission.text)])[0]
             profile = self.engine.models.pairs.profile(document, encoding)
-            voice = voice_of(submission.submitter)
-            mine = {n for n in voices.get(voice, []) if n != number} if voice else set()
+            mine = {n for n in self.voices.same(submission.submitter) if n != number}
             scores = self._near(document, encoding.vector, mine, number)
             likely = [
                 one
@@ -194,10 +196,9 @@ class Duplicates:
         if not own:
             raise NotFound("id", f"没有编号为 {number} 的材料")
         [(stored, profile)] = own
-        voice = voice_of(stored.submission.submitter)
-        mine = set(self.cases.voices().get(voice, [])) - {number} if voice else set()
+        mine = self.voices.same(stored.submission.submitter) - {number}
         scores = self._near(profile.document, profile.encoding.vector, mine, number)
-        found = self._compared(profile, scores, self.cases.memberships())
+        found = self._compared(profile, scores, self.cases.memberships(scores))
         found.sort(key=lambda c: c.comparison.relation != "duplicate")
         alike = [one for one in found if one.comparison.relation != "unrelated"]
         return stored, [Near(one, one.stored.id in mine) for one in alike[:limit]]

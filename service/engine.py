@@ -222,8 +222,9 @@ def _portions(items: Sequence[tuple[object, object]]) -> Iterator[Sequence[tuple
 def analysis_of(analysed: Analysed, result: dict[str, Any]) -> Analysis:
     """What the store keeps of an answer; ``result`` is the answer as plain data."""
     c = analysed.classification
-    words = search_terms(analysed.document)
-    return Analysis(c.model, c.primary, c.matter, c.confidence, c.decision, result, analysed.encoding.vector, words)
+    vector, words = analysed.encoding.vector, search_terms(analysed.document)
+    judged = c.model, c.primary, c.matter, c.confidence, c.decision
+    return Analysis(*judged, result, vector, words, c.unknown_words)
 
 
 def require_vectors(store: Store, encoder_id: str) -> None:

@@ -29,7 +29,7 @@ class Asked:
 
 
 def doubtful_first(lifecycle: Lifecycle, asked: Asked, limit: int) -> tuple[list[int], int]:
-    """Numbers of at most ``limit`` submissions, and how many there are; raises CalendarEnds.
+    """Numbers of at most ``limit`` submissions, and how many there are.
 
     Urgent ones first, then those for review, the least sure first; what people have judged comes last. Where ``due`` is
     asked, the nearest time limit comes first.
@@ -51,7 +51,7 @@ def doubtful_first(lifecycle: Lifecycle, asked: Asked, limit: int) -> tuple[list
 
 
 def tally(lifecycle: Lifecycle) -> dict[str, int]:
-    """State → how many submissions stand in it, with those due soon (临期) and overdue (超期); raises CalendarEnds."""
+    """State → how many submissions stand in it, with those due soon (临期) and overdue (超期)."""
     by_state = sa.select(STATE, sa.func.count()).select_from(_JOINED).where(lifecycle.store.present()).group_by(STATE)
     with lifecycle.store.reading() as connection:
         found = {str(state): int(n) for state, n in connection.execute(by_state)}

@@ -254,7 +254,7 @@ class Lifecycle:
     def conditions(
         self, *, state: str | None = None, unit: str | None = None, due: Due | None = None
     ) -> list[sa.ColumnElement[bool]]:
-        """For ``Store.page``: in this state, with this lead unit, due soon or overdue; raises CalendarEnds."""
+        """For ``Store.page``: in this state, with this lead unit, due soon or overdue."""
         found: list[sa.ColumnElement[bool]] = []
         if state is not None:
             found.append(STATE.in_((state,)))
@@ -266,7 +266,7 @@ class Lifecycle:
             if due == "over":
                 found.append(standings.c.due < today.isoformat())
             else:
-                last = self.rules.calendar.after(today, self.rules.soon)
+                last = self.rules.calendar.about(today, self.rules.soon)
                 found.append(standings.c.due.between(today.isoformat(), last.isoformat()))
         return found
 

@@ -23,7 +23,6 @@ from openpyxl.utils import get_column_letter
 from nlp.pii import mask
 from service import render
 from service.bulletins import WITHDRAWN, Bulletin
-from service.cases import PUBLIC_KINDS
 from service.dates import CHINA
 from service.fields import ADOPTED_BY
 from service.intake import guarded
@@ -31,6 +30,7 @@ from service.points import Entry
 from service.results import BY, COUNTS, Performance, Place, Results
 from service.steps import STEPS, Standing
 from service.store import Stored
+from service.voices import PUBLIC_KINDS
 
 MEDIA = {
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",

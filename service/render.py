@@ -10,10 +10,11 @@ from nlp.contracts import Comparison, Span
 from nlp.errors import InputError
 from nlp.pii import given_name, mask
 from nlp.units import Unit
-from service.cases import PUBLIC_KINDS, Outline
+from service.cases import Outline
 from service.lifecycle import Correction
 from service.steps import STEPS, Standing, possible
 from service.store import Revision, Stored
+from service.voices import PUBLIC_KINDS
 
 if TYPE_CHECKING:  # the command line starts with this module: what loads the models' libraries waits till it is needed
     from nlp.routing import Proposal

@@ -20,7 +20,6 @@ import sqlalchemy as sa
 from nlp.errors import InputError
 from nlp.pii import mask
 from service import roster
-from service.cases import PUBLIC_KINDS
 from service.dates import CHINA
 from service.fields import ADOPTED_BY
 from service.points import Entry, Happening, PointsTable
@@ -28,6 +27,7 @@ from service.roster import Credit, Member, Roster, RosterError
 from service.steps import OUTCOMES, Event, Standing, follow, retracted
 from service.store import Store, Submitter
 from service.tables import events, revisions, submissions
+from service.voices import PUBLIC_KINDS
 
 # What is counted, in the order of reports: name → as officials say.
 COUNTS = {"submitted": "提交", "accepted": "受理", "issued": "编发",

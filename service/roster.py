@@ -1,6 +1,7 @@
 """The roster of 委员 and units: read from a file, told apart, kept with what was known when; and whose a submission is.
 
-A file is taken whole or not at all: half a roster ranks people wrongly.
+A roster that takes the place of another comes whole or not at all, as half a roster ranks people wrongly (``keep``);
+people may be added row by row (``add``).
 
     MinshengError
     └── RosterError    a roster that cannot be used; ``problems`` names each row at fault
@@ -21,14 +22,18 @@ import sqlalchemy as sa
 from nlp.errors import InputError, MinshengError
 from nlp.normalise import validate
 from service.audit import record as audited
-from service.cases import PUBLIC_KINDS, signed
+from service.cases import signed
+from service.columns import guess_columns
 from service.dates import CHINA, parse_date
-from service.intake import read
-from service.sheets import Row, Unreadable
-from service.store import Store, Submitter
+from service.intake import Rejected, read
+from service.sheets import Row, Sheet, Unreadable
+from service.store import Outcome, Store, Submitter
 from service.tables import members
+from service.voices import PUBLIC_KINDS
 
 Kind = Literal["委员", "单位"]
+# The number of a person in the roster, and what became of the row.
+Placed = tuple[int, Outcome]
 KINDS: tuple[Kind, ...] = ("委员", "单位")
 # Field → headers of a roster file.
 HEADERS: dict[str, tuple[str, ...]] = {
@@ -100,44 +105,51 @@ def plain(name: str) -> str:
     return "".join(unicodedata.normalize("NFKC", name).split())
 
 
-def rows_of(name: str, content: bytes) -> tuple[Row, ...]:
-    """The rows of a roster file, under the line that has a column of names; raises IntakeError."""
+def read_sheet(name: str, content: bytes, given: Collection[str] = ()) -> Sheet:
+    """The rows of a roster file, under the line that has the ``given`` columns, or one of names; raises IntakeError."""
+    if given:
+        return read(name, content, given)
     sheets = (read(name, content, (header,)) for header in HEADERS["name"])
-    named = (sheet for sheet in sheets if set(HEADERS["name"]) & set(sheet.columns))
-    return (next(named, None) or read(name, content)).rows
+    named = (sheet for sheet in sheets if any("".join(c.split()) in HEADERS["name"] for c in sheet.columns))
+    return next(named, None) or read(name, content)
 
 
-def read_roster(rows: Sequence[Row], term: str | None = None) -> list[Person]:
-    """The people of a file, in its order; ``term``: of rows that name none. Raises RosterError naming all rows."""
-    columns = list(dict.fromkeys(column for row in rows for column in row.cells))
-    mapping = {
-        name: next((c for header in headers for c in columns if c.strip().lower() == header), None)
-        for name, headers in HEADERS.items()
-    }
-    if mapping["name"] is None:
-        raise RosterError(
-            [f"找不到“姓名”或“单位名称”一列，文件的列为：{'、'.join(c[:12] for c in columns[:20]) or '无'}"]
-        )
-    found: list[tuple[int, Person]] = []
-    problems: list[str] = []
-    for row in rows:
+def understand(
+    sheet: Sheet, given: Mapping[str, str], term: str | None = None
+) -> tuple[list[tuple[Row, Person]], list[Rejected]]:
+    """The people of a file, and the rows that name nobody or that nothing tells apart, each in order.
+
+    ``given``: columns named by hand; ``term``: of rows that name none. Raises IntakeError, or InputError (term).
+    """
+    validate(term, "term", _LIMITS["term"], required=False)
+    mapping = guess_columns(sheet.columns, given, HEADERS, ("name", "姓名或单位名称")) if sheet.columns else {}
+    found: list[tuple[Row, Person]] = []
+    bad: list[Rejected] = []
+    for row in sheet.rows:
         try:
-            found.append((row.number, _person(row, mapping, term)))
+            found.append((row, _person(row, mapping, term)))
         except InputError as error:
-            problems.append(f"第 {row.number} 行：{error}")
-    problems += _alike(found)
-    if problems:
-        raise RosterError(problems)
-    return [person for _, person in found]
+            bad.append(Rejected(row, error.field, error.detail))
+    alike = _alike([(row.number, person) for row, person in found])
+    bad += [Rejected(row, *alike[row.number]) for row, _ in found if row.number in alike]
+    return [one for one in found if one[0].number not in alike], sorted(bad, key=lambda one: one.row.number)
 
 
-def _person(row: Row, mapping: Mapping[str, str | None], term: str | None) -> Person:
+def read_roster(sheet: Sheet, term: str | None = None) -> list[Person]:
+    """The people of a file that leaves no doubt, in its order; raises RosterError naming all rows, or IntakeError."""
+    good, bad = understand(sheet, {}, term)
+    if bad:
+        raise RosterError([f"第 {one.row.number} 行：{one.field}：{one.detail}" for one in bad])
+    return [person for _, person in good]
+
+
+def _person(row: Row, mapping: Mapping[str, str], term: str | None) -> Person:
     if row.problem:
         raise InputError("invalid_value", "row", row.problem)
-    cells = {name: row.cells.get(column) if column else None for name, column in mapping.items()}
-    texts = {name: _text(name, cells[name]) for name in _LIMITS}
+    cells = {name: row.cells.get(column) for name, column in mapping.items()}
+    texts = {name: _text(name, cells.get(name)) for name in _LIMITS}
     name = plain(validate(texts["name"], "name", _LIMITS["name"]))
-    days = {field: _day(field, cells[field]) for field in ("first_day", "last_day")}
+    days = {field: _day(field, cells.get(field)) for field in ("first_day", "last_day")}
     if days["first_day"] and days["last_day"] and days["first_day"] > days["last_day"]:
         raise InputError("invalid_value", "last_day", f"{days['last_day']} 早于任职起 {days['first_day']}")
     unit = mapping["name"] == "单位名称" or any(word in texts["category"] for word in _UNIT_WORDS)
@@ -162,61 +174,88 @@ def _day(field: str, value: object) -> str:
     return "" if moment is None else datetime.fromisoformat(moment).astimezone(CHINA).date().isoformat()
 
 
-def _alike(found: Sequence[tuple[int, Person]]) -> list[str]:
-    """The rows that nothing tells apart, and the numbers (编号) given twice."""
-    problems = []
+def _alike(found: Sequence[tuple[int, Person]]) -> dict[int, tuple[str, str]]:
+    """Row number → field and detail, of rows that nothing tells apart, or that have one number (编号) twice."""
     named: dict[tuple[str, str], list[tuple[int, Person]]] = {}
-    coded: dict[tuple[str, str, str], int] = {}
+    coded: dict[tuple[str, str, str], list[int]] = {}
     for number, person in found:
         named.setdefault((person.term, person.name), []).append((number, person))
         if person.code:
-            first = coded.setdefault((person.term, person.kind, person.code), number)
-            if first != number:
-                problems.append(f"第 {first}、{number} 行：编号 {person.code} 重复")
+            coded.setdefault((person.term, person.kind, person.code), []).append(number)
+    problems: dict[int, tuple[str, str]] = {}
     for (_, name), people in named.items():
         for (first, a), (second, b) in combinations(people, 2):
             if not any(x and y and x != y for x, y in ((a.code, b.code), (a.sector, b.sector), (a.kind, b.kind))):
-                problems.append(f"第 {first}、{second} 行：同名“{name}”，编号与界别都分不开，请补编号或界别")
+                for own, other in ((first, second), (second, first)):
+                    told = f"与第 {other} 行同名“{name}”，编号与界别都分不开，请补编号或界别"
+                    problems.setdefault(own, ("name", told))
+    for (_, _, code), numbers in coded.items():
+        for own in numbers:
+            others = "、".join(str(other) for other in numbers if other != own)
+            if others:
+                problems.setdefault(own, ("code", f"编号 {code} 与第 {others} 行重复"))
     return problems
 
 
 def keep(store: Store, people: Sequence[Person], actor: str, reason: str, *, replace: bool = False) -> dict[str, int]:
-    """Bring the roster up to a file, in one transaction: counts of new, changed, unchanged and ended.
+    """Bring the roster up to a file, in one transaction: counts of new, revised, unchanged and ended.
 
     ``replace``: those of the file's terms who are not in it end. Raises InputError, and RosterError where a row fits
     several people that are there.
     """
     actor, reason = signed(actor, reason)
-    counts = dict.fromkeys(("new", "changed", "unchanged", "ended"), 0)
     with store.writing() as connection:
-        now = store.now()
-        known = {member.id: member.person for member in _load(store, connection, members.c.until.is_(None))}
-        seen: set[int] = set()
-        following = store.next_number(connection, members)
-        problems = []
-        for person in people:
-            same = [number for number, old in known.items() if number not in seen and _same(old, person)]
-            if len(same) > 1:
-                problems.append(f"“{person.name}”与名册中的 {'、'.join(map(str, same))} 号都相符，请补编号")
-                continue
-            number = same[0] if same else following
-            following += not same
-            seen.add(number)
-            what = "new" if not same else "unchanged" if known[number] == person else "changed"
-            counts[what] += 1
-            if what == "changed":
-                _end(store, connection, number, now)
-            if what != "unchanged":
-                _insert(store, connection, number, person, now)
+        before = _load(store, connection, members.c.until.is_(None))
+        placed = _place(store, connection, before, people)
+        problems = [one.detail for one in placed if isinstance(one, InputError)]
         if problems:
             raise RosterError(problems)
-        terms = {person.term for person in people}
-        for number, old in known.items():
-            if replace and number not in seen and old.term in terms:
-                _end(store, connection, number, now)
-                counts["ended"] += 1
+        seen, terms = {number for number, _ in placed}, {person.term for person in people}  # type: ignore[misc]
+        gone = [m.id for m in before if replace and m.id not in seen and m.person.term in terms]
+        for number in gone:
+            _end(store, connection, number, store.now())
+        counts = _counted(placed) | {"ended": len(gone)}
         audited(store, connection, actor, "roster", "roster", {**counts, "reason": reason})
     return counts
+
+
+def add(store: Store, people: Sequence[Person], actor: str) -> list[Outcome | InputError]:
+    """Bring the roster up to these people, nobody ends: the outcome of each, or its error, in order."""
+    with store.writing() as connection:
+        placed = _place(store, connection, _load(store, connection, members.c.until.is_(None)), people)
+        audited(store, connection, actor, "roster", "roster", {**_counted(placed), "ended": 0, "reason": "导入名册"})
+    return [one if isinstance(one, InputError) else one[1] for one in placed]
+
+
+def _counted(placed: Sequence[Placed | InputError]) -> dict[str, int]:
+    outcomes = [one[1] for one in placed if not isinstance(one, InputError)]
+    return {what: outcomes.count(what) for what in ("new", "revised", "unchanged")}
+
+
+def _place(
+    store: Store, connection: sa.Connection, before: Sequence[Member], people: Sequence[Person]
+) -> list[Placed | InputError]:
+    """Enter people: the number of each and what became of it; an error where it fits several that were there."""
+    now, following = store.now(), store.next_number(connection, members)
+    known = {member.id: member.person for member in before}
+    seen: set[int] = set()
+    placed: list[Placed | InputError] = []
+    for person in people:
+        same = [number for number, old in known.items() if number not in seen and _same(old, person)]
+        if len(same) > 1:
+            told = f"“{person.name}”与名册中的 {'、'.join(map(str, same))} 号都相符，请补编号"
+            placed.append(InputError("invalid_value", "name", told))
+            continue
+        number = same[0] if same else following
+        following += not same
+        seen.add(number)
+        what: Outcome = "new" if not same else "unchanged" if known[number] == person else "revised"
+        if what == "revised":
+            _end(store, connection, number, now)
+        if what != "unchanged":
+            _insert(store, connection, number, person, now)
+        placed.append((number, what))
+    return placed
 
 
 def _same(old: Person, new: Person) -> bool:

@@ -36,6 +36,7 @@ class InboxOut(BaseModel):
     total: int = Field(description="符合条件的共多少件")
     counts: dict[str, int] = Field(description="各状态的件数，另有临期、超期")
     categories: list[str] = Field(description="转办时可填的诉求类型")
+    advice: str | None = Field(description="工作日历快到头时，说明要补哪一年")
 
 
 class NearOut(BaseModel):
@@ -82,15 +83,20 @@ class AgreementRowOut(BaseModel):
     units: ShareOut = Field(description="主办单位")
 
 
-class DriftOut(BaseModel):
-    """一个月收到的材料中需人工复核的占比，与往月的范围。"""
+class ShareDriftOut(BaseModel):
+    """一个月收到的材料的一项占比，与往月的范围。"""
 
     month: str
     submissions: int
-    review: int
     share: float
     band: tuple[float, float] | None = Field(description="往月的范围；往月不足三个（各 20 件）时为 null")
     outside: bool
+
+
+class DriftOut(ShareDriftOut):
+    """一个月收到的材料中需人工复核的占比，与往月的范围。"""
+
+    review: int
 
 
 class AgreementOut(BaseModel):
@@ -98,3 +104,4 @@ class AgreementOut(BaseModel):
 
     agreement: list[AgreementRowOut]
     drift: list[DriftOut]
+    unknown_words: list[ShareDriftOut] = Field(description="各件中模型不认识的词的占比，按月平均；没有这一项的不计")

@@ -18,11 +18,11 @@ import sqlalchemy as sa
 
 from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
-from service.cases import count_voices
 from service.dates import CHINA, parse_date
 from service.steps import Standing
 from service.store import Store, Submitter, now
 from service.tables import analyses, events, of_submission, submissions
+from service.voices import count_voices
 
 UNKNOWN = "不详"
 _MONTHS = 12

@@ -75,7 +75,7 @@ class Submission:
 class Analysis:
     """What the machine said of a submission: ``result`` is the whole answer of ``classify`` as plain data.
 
-    ``words``: those a search goes by, in order.
+    ``words``: those a search goes by, in order; ``unknown_words``: the share of words that the model does not know.
     """
 
     model: str
@@ -86,6 +86,7 @@ class Analysis:
     result: dict[str, Any]
     vector: FloatArray
     words: list[str]
+    unknown_words: float | None = None
 
 
 @dataclass(frozen=True)
@@ -383,6 +384,7 @@ def analysis_row(analysis: Analysis) -> dict[str, Any]:
         "confidence": analysis.confidence,
         "decision": analysis.decision,
         "result": json.dumps(analysis.result, ensure_ascii=False),
+        "unknown_words": analysis.unknown_words,
     }
 
 

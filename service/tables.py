@@ -102,6 +102,7 @@ analyses = sa.Table(
     sa.Column("confidence", sa.Float, nullable=False),
     sa.Column("decision", sa.String(10), nullable=False),
     sa.Column("result", sa.Text, nullable=False),
+    sa.Column("unknown_words", sa.Float),
     sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
 )
 # Former contents of revised submissions; ``content``: the columns of the submission as JSON.
@@ -130,6 +131,7 @@ reanalyses = sa.Table(
     sa.Column("confidence", sa.Float, nullable=False),
     sa.Column("decision", sa.String(10), nullable=False),
     sa.Column("result", sa.Text, nullable=False),
+    sa.Column("unknown_words", sa.Float),
     sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
 )
 events = sa.Table(

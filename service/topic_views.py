@@ -14,12 +14,12 @@ from nlp.contracts import FloatArray
 from nlp.taxonomy import OTHER
 from nlp.topics import STUDIED, Points, Space, diverse
 from nlp.trends import Counts, Trend, trends
-from service.cases import voice_of
 from service.dates import CHINA
 from service.statistics import UNKNOWN, Fact, distinct, facts, read_moment
 from service.store import Store
 from service.tables import submissions
 from service.topics import Level, State, TopicRow, Topics, final
+from service.voices import voice_of
 from service.works import Kind, StoredWork, Work
 
 WINDOW_DAYS = 30

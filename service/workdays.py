@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ _KINDS = ("off", "work")
 _DAY = timedelta(days=1)
 _SATURDAY = 5
 MAX_DAYS = 250
+# Days before the calendar ends from which on that is told: the next year's holidays are known by then.
+_AHEAD = 45
 
 
 class CalendarEnds(MinshengError):
@@ -39,14 +42,35 @@ class Calendar:
         """Whether people work on this day; raises CalendarEnds."""
         if day.year not in self.years:
             raise CalendarEnds(day.year)
-        return day in self.work or (day.weekday() < _SATURDAY and day not in self.off)
+        return self._is_worked(day)
 
     def after(self, day: date, count: int) -> date:
         """The ``count``-th (≥ 0) working day after ``day``, which itself does not count; raises CalendarEnds."""
-        while count > 0:
-            day += _DAY
-            count -= self.is_workday(day)
-        return day
+        return _nth(day, count, self.is_workday)
+
+    def about(self, day: date, count: int) -> date:
+        """As ``after``, where the calendar ends weekdays are taken to be worked: to remind by, never to set a limit."""
+        return _nth(day, count, self._is_worked)
+
+    def advice(self, today: date) -> str | None:
+        """What to tell the user where the calendar ends soon, or has ended; None where all is well."""
+        year = today.year
+        while year in self.years:
+            year += 1
+        last = date(year, 1, 1) - _DAY
+        if last - today > _DAY * _AHEAD:
+            return None
+        return f"工作日历只到 {last}，此后的办理时限算不出来；请在 corpora/calendar/ 中补上 {year}.tsv 后重启"
+
+    def _is_worked(self, day: date) -> bool:
+        return day in self.work or (day.weekday() < _SATURDAY and day not in self.off)
+
+
+def _nth(day: date, count: int, is_worked: Callable[[date], bool]) -> date:
+    while count > 0:
+        day += _DAY
+        count -= is_worked(day)
+    return day
 
 
 def load_calendar(folder: Path) -> Calendar:

@@ -19,7 +19,6 @@ from nlp.contracts import FloatArray
 from nlp.errors import InputError
 from nlp.normalise import validate
 from nlp.themes import search_terms
-from service.archives import IntakeError
 from service.engine import Analysed, Engine
 from service.sheets import Row
 from service.store import Outcome, Store, now
@@ -27,13 +26,14 @@ from service.tables import works
 
 Kind = Literal["research", "priority"]
 KINDS: dict[str, Kind] = {"research": "research", "priorities": "priority"}
-_HEADERS: dict[str, tuple[str, ...]] = {
+_HEADERS = {
     "title": ("title", "标题", "题目", "课题", "课题名称", "提案标题", "案由", "名称", "任务", "重点任务", "任务名称"),
     "abstract": ("abstract", "摘要", "内容摘要", "主要内容", "内容", "简介", "正文", "说明"),
     "year": ("year", "年份", "年度", "年"),
     "status": ("status", "状态", "进展", "办理情况", "结果"),
 }
-FIELDS = tuple(_HEADERS)
+# The columns of a file, and the one it needs.
+COLUMNS = (_HEADERS, ("title", "标题"))
 _MAX_STATUS = 100
 _YEARS = (1949, 2100)
 _BATCH = 32
@@ -66,24 +66,6 @@ class StoredWork:
     work: Work
     vector: FloatArray
     words: list[str]
-
-
-def guess_columns(columns: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
-    """Field → column, as ``intake.guess_columns`` does for submissions; raises IntakeError."""
-    for name, column in given.items():
-        if name not in FIELDS:
-            raise IntakeError(f"--map 中的字段 {name!r} 不存在，应为 {'、'.join(FIELDS)} 之一")
-        if column not in columns:
-            raise IntakeError(f"--map 中的列 {column!r} 不在文件中，文件的列为：{'、'.join(columns)}")
-    mapping = dict(given)
-    for name, headers in _HEADERS.items():
-        match = next((c for header in headers for c in columns if c.strip().lower() == header), None)
-        if name not in mapping and match is not None and match not in mapping.values():
-            mapping[name] = match
-    if "title" not in mapping:
-        shown = "、".join(c[:12] for c in columns[:20])
-        raise IntakeError(f"找不到标题所在的列，请用 --map title=列名 指定；文件的列为：{shown}")
-    return mapping
 
 
 def to_work(row: Row, mapping: Mapping[str, str], kind: Kind, max_chars: int) -> Work:

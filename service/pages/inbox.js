@@ -61,6 +61,8 @@ async function load() {
   showViews(found.counts);
   showDistricts();
   showRows();
+  $("advice").hidden = !found.advice;
+  $("advice").textContent = found.advice;
   $("state").textContent = `待审核 ${found.counts["待审核"] || 0} 件`;
   fill(turn);
 }
@@ -221,23 +223,27 @@ function table(heads, lines) {
   return node;
 }
 
+const usual = (d) => (d.band ? `${percent(d.band[0])}–${percent(d.band[1])}${d.outside ? "，已超出" : ""}` : "往月不足，还说不出");
+
 async function showAgreement() {
   if (!$("agreement").open) return;
   try {
     const found = await call("/v1/agreement");
     const themes = found.agreement.filter((row) => row.month === null);
     const months = found.agreement.filter((row) => row.month !== null && row.theme === null).slice(-6);
-    const drift = found.drift.slice(-6).map((d) => [d.month, `${d.submissions} 件`, percent(d.share),
-      d.band ? `${percent(d.band[0])}–${percent(d.band[1])}${d.outside ? "，已超出" : ""}` : "往月不足，还说不出"]);
+    const words = new Map(found.unknown_words.map((w) => [w.month, w]));
+    const drift = found.drift.slice(-6).map((d) => [d.month, `${d.submissions} 件`, percent(d.share), usual(d),
+      ...(words.has(d.month) ? [percent(words.get(d.month).share), usual(words.get(d.month))] : ["—", "—"])]);
     const parts = themes.length ? [
       element("p", "人保留了机器的判断的占比（95% 区间，件数）。", "muted"),
       table(["主题", "主题保留", "单位保留"], themes.map((row) => [row.theme ? themeName(row.theme) : "合计", interval(row.themes), interval(row.units)])),
       table(["月份", "主题保留", "单位保留"], months.map((row) => [row.month, interval(row.themes), interval(row.units)])),
     ] : [element("p", "还没有经人确认或修改过的材料。", "muted")];
-    const last = found.drift.at(-1);
-    if (last && last.outside) parts.unshift(element("p", `${last.month} 需人工复核的占 ${percent(last.share)}，超出往月的范围：来件可能变了样，请多看几件。`, "band"));
-    $("kept").replaceChildren(...parts, element("p", "各月收到的材料中，需人工复核的占比与往月的范围。", "muted"),
-      table(["月份", "收到", "需人工复核", "往月的范围"], drift));
+    for (const [what, last] of [["模型不认识的词", found.unknown_words.at(-1)], ["需人工复核的", found.drift.at(-1)]]) {
+      if (last && last.outside) parts.unshift(element("p", `${last.month} ${what}占 ${percent(last.share)}，超出往月的范围：来件可能变了样，请多看几件。`, "band"));
+    }
+    $("kept").replaceChildren(...parts, element("p", "各月收到的材料中，需人工复核的、模型不认识的词的占比，与往月的范围。", "muted"),
+      table(["月份", "收到", "需人工复核", "往月的范围", "不认识的词", "往月的范围"], drift));
   } catch (error) {
     fail(error);
   }

@@ -249,6 +249,7 @@ def _ledger(clerk: Clerk) -> None:
 def test_views_filters_and_agreement(clerk: Clerk) -> None:
     clerk.browser.get(f"{clerk.address}/inbox")
     clerk.ready()
+    assert clerk.text("#advice").startswith("工作日历只到 2026-12-31")
     assert len(clerk.listed()) == 2
     next(view for view in clerk.all("#views button") if view.text.startswith("已转办")).click()
     clerk.wait(lambda: len(clerk.listed()) == 3)
@@ -261,6 +262,7 @@ def test_views_filters_and_agreement(clerk: Clerk) -> None:
     assert clerk.text("#empty") == "没有符合条件的材料。"
     clerk.find("#agreement summary").click()
     clerk.wait(lambda: "合计" in clerk.text("#kept"))
+    assert "不认识的词" in clerk.text("#kept")
     clerk.press("?")
     assert "撤销自己刚才的一步" in clerk.dialog("help").text
 

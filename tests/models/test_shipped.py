@@ -118,7 +118,10 @@ def test_screening_floors(analyser: Analyser, encoder: SentenceEncoder) -> None:
     [
         ("没有漏水，也没有火灾", False),
         ("一旦发生火灾，后果不堪设想", False),
-        pytest.param("去年这里发生过火灾", False, marks=pytest.mark.xfail(reason="a bare past still alarms")),
+        ("去年这里发生过火灾", False),
+        ("以前这条河淹死过人。建议装护栏。", False),
+        ("去年着过一次，今天又着火了", True),
+        ("前年这栋楼着过火。楼上正在冒黑烟，快来人！", True),
         ("建议加强火灾应急演练", False),
         pytest.param("路灯坏了", False, marks=pytest.mark.xfail(reason="a bare short sentence still alarms")),
         ("楼上正在冒黑烟，快来人！", True),

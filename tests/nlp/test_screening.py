@@ -50,6 +50,24 @@ def test_one_urgent_sentence_in_a_long_letter_is_found(read: Read) -> None:
     assert (found.field, found.text, found.label) == ("text", "大火烧来了，起火了救人！", "URGENT")
 
 
+def test_what_is_past_alone_is_not_urgent(read: Read) -> None:
+    fire = "大火烧来，起火了救人"
+    assert read(f"{fire}。").urgent is not None
+    for past in ("去年大火烧来起火了。", "当年大火烧来，后来起火了。", "三年前大火烧来，当时起火了。"):
+        assert read(past).urgent is None
+        assert read(f"{past}请问窗口时间材料。").urgent is None
+        found = read(f"{past}{fire}！").urgent
+        assert found is not None
+        assert found.text == f"{fire}！"
+    for present in (
+        "去年大火烧来，起火了。",
+        "去年大火烧来今天起火了。",
+        "去年大火烧来扬言起火了。",
+        "大火烧来起火了。",
+    ):
+        assert read(present).urgent is not None
+
+
 def test_the_title_can_say_so(read: Read) -> None:
     found = read("请问窗口时间材料。", "着火了快来，起火了救人").urgent
     assert found is not None

@@ -55,6 +55,20 @@ def test_probabilities_belong_to_their_themes(tiny: Trained, analyser: Analyser)
         assert by_theme == pytest.approx(answer.confidence)
 
 
+def test_the_share_of_unknown_words(tiny: Trained, analyser: Analyser) -> None:
+    def unknown(text: str) -> float | None:
+        return _classify(tiny.model, analyser, text).unknown_words
+
+    known = {word for word in tiny.model.vocabulary if " " not in word}
+    document = analyser("路灯坏了，无人机低空经济试飞")
+    words = read(document, *CharacterEncoder().encode([document.normalised.text])).words
+    strange = [word for word in words if word not in known]
+    assert "路灯" in known
+    assert "无人机" in strange
+    assert unknown(document.text) == len(strange) / len(words)
+    assert (unknown("路灯路灯路灯"), unknown("无人机无人机无人机"), unknown("！！！")) == (0, 1, None)
+
+
 def test_moving_a_matter_moves_its_probability_without_retraining(
     tiny: Trained, analyser: Analyser, taxonomy: Taxonomy
 ) -> None:

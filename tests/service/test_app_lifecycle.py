@@ -275,6 +275,11 @@ def test_steps_lists_and_the_timeline_by_command(stored: Run, monkeypatch: pytes
     assert stored("list", "--due", "over")[1] == f"1  2026-000001  已转办  2026-03-04  {UNIT}  B-1  \n"
     [row] = stored("list", "--state", "已转办", "--unit", UNIT, "--due", "over", "--format", "json")[1].splitlines()
     assert json.loads(row)["standing"]["number"] == "2026-000001"
+    assert stored("list")[2] == ""
+    monkeypatch.setattr("service.store.now", lambda: "2026-12-30T02:00:00+00:00")
+    code, out, err = stored("list", "--due", "soon")
+    assert (code, out) == (0, "")
+    assert err.startswith("工作日历只到 2026-12-31")
     code, _, err = stored("list", "--state", "没有")
     assert code == 2
     assert "--state：'没有' 无效，应为 待审核、" in err

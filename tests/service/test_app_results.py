@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Iterator
@@ -174,7 +175,7 @@ def stored(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     path = tmp_path / "名册.csv"
     path.write_text("姓名,界别,编号\n张三,经济界,A1\n李四,教育界,A2\n", encoding="utf-8")
     code, out, _ = run("roster", "import", path, *WHO, "--term", "十四届")
-    assert (code, json.loads(out)) == (0, {"new": 2, "changed": 0, "unchanged": 0, "ended": 0})
+    assert (code, json.loads(out)) == (0, {"new": 2, "revised": 0, "unchanged": 0, "ended": 0})
     return run
 
 
@@ -185,8 +186,34 @@ def test_the_roster_by_command(stored: Run, tmp_path: Path) -> None:
     bad.write_text("姓名,界别\n王五,\n王五,\n赵六,甲\n", encoding="utf-8")
     code, _, err = stored("roster", "import", bad, *WHO)
     assert code == 2
-    assert "错误：名册没有导入：第 2、3 行：同名“王五”" in err
+    assert "错误：名册没有导入：第 2 行：name：与第 3 行同名“王五”" in err
     assert "赵六" not in stored("roster", "list")[1]
+
+
+def test_people_are_imported_as_other_things_are(stored: Run, tmp_path: Path) -> None:
+    rejects, path = tmp_path / "退件.csv", tmp_path / "增补.csv"
+    path.write_text("委员,界 别\n张三,教育界\n赵六,教育界\n王五,\n王五,\n,农业界\n", encoding="utf-8")
+    given = ("--as", "roster", "--term", "十四届")
+    code, _, err = stored("import", path, *given)
+    assert (code, "--map name=列名" in err) == (2, True)
+    code, out, err = stored("import", path, *given, "--map", "name=委员", "--rejects", rejects)
+    assert (code, json.loads(out)) == (1, {"read": 5, "new": 2, "revised": 0, "unchanged": 0, "rejected": 3})
+    assert err.splitlines() == [
+        "第 4 行未导入：name：与第 5 行同名“王五”，编号与界别都分不开，请补编号或界别",
+        "第 5 行未导入：name：与第 4 行同名“王五”，编号与界别都分不开，请补编号或界别",
+        "第 6 行未导入：name：内容为空",
+    ]
+    # Another sector is another 张三.
+    names = [line.split("  ")[3] for line in stored("roster", "list")[1].splitlines()]
+    assert names == ["张三", "李四", "张三", "赵六"]
+    sent_back = list(csv.DictReader(rejects.read_text(encoding="utf-8-sig").splitlines()))
+    with rejects.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(sent_back[0]))
+        writer.writeheader()
+        writer.writerows(row | {"界 别": sector} for row, sector in zip(sent_back, "甲乙丙", strict=True))
+    code, out, _ = stored("import", rejects, *given, "--map", "name=委员")
+    assert (code, json.loads(out)["new"]) == (1, 2)
+    assert "--term 只用于名册" in stored("import", path, "--term", "十四届")[2]
 
 
 def test_bulletins_by_command(stored: Run, tmp_path: Path) -> None:

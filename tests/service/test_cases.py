@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from nlp.contracts import Comparison, Conflict, Span
 from nlp.errors import InputError
 from service.app import create_app
-from service.cases import Cases, NotFound, count_voices, phone_of, voice_of
+from service.cases import Cases, NotFound
 from service.cases import Conflict as CaseConflict
 from service.database import StoreError
 from service.duplicates import Duplicates
@@ -24,6 +24,7 @@ from service.search import Index
 from service.settings import Settings
 from service.store import Store, Submission, Submitter
 from service.tables import case_members, events, follows, grades
+from service.voices import Voices, count_voices, phone_of, voice_of
 from tests.conftest import CharacterGrader
 from tests.service.test_store import ENCODER, analysis
 
@@ -67,6 +68,7 @@ def test_merge_leaves_every_submission_as_it_was(cases: Cases, store: Store) -> 
     assert cases.get(1) == case
     assert [cases.case_of(n) for n in (1, 2, 3, 4)] == [1, 1, 1, None]
     assert cases.memberships() == {1: (1, 2), 2: (1, 2), 3: (1, 2)}
+    assert cases.memberships([3, 4]) == {3: (1, 2)}
 
 
 def test_undo_one_member_and_merge_it_elsewhere(cases: Cases) -> None:
@@ -215,6 +217,23 @@ def test_voices_are_telephones_and_public_names() -> None:
     assert count_voices([zhang, Submitter("张三丰", "13812345678")]) == 1
     assert count_voices([Submitter(), Submitter(), Submitter("李四"), Submitter("李四")]) == 4
     assert count_voices([Submitter("民建", kind="党派"), Submitter("民建", kind="党派"), zhang]) == 2
+
+
+def test_voices_follow_what_is_stored_revised_and_erased(store: Store, another: Callable[[str], Store]) -> None:
+    def put(number: int, submitter: Submitter) -> None:
+        store.add([(Submission("12345", f"WO-{number}", LAMP, submitter=submitter), analysis())], ENCODER, "t")
+
+    voices, zhang = Voices(store), Submitter("张三", "13812345678")
+    for number, submitter in enumerate([zhang, Submitter("张三"), Submitter(phone="+86 138-1234-5678")], 1):
+        put(number, submitter)
+    assert voices.same(Submitter(phone="１３８１２３４５６７８")) == {1, 3}
+    assert voices.same(Submitter("张三")) == set()
+    put(4, zhang)
+    put(3, Submitter(phone="13900001111"))
+    assert (voices.same(zhang), voices.same(Submitter(phone="13900001111"))) == ({1, 4}, {3})
+    erase(another(store.office_id), [1, 3, 4], "王芳", "本人要求")
+    voices.follow()
+    assert (voices.same(zhang), voices._of, voices._numbers) == (set(), {}, {})
 
 
 # Follow-ups

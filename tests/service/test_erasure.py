@@ -259,8 +259,10 @@ def test_indexes_and_caches_forget_even_what_another_process_erased(
     batch = [SECRET, replace(SECRET, external_id="2"), submission(3)]
     engine.run(lambda: duplicates.receive(batch, lambda answered: {}, "t"))
     assert {key[0] for key in duplicates._profiles._kept} >= {1}
+    assert 1 in duplicates.voices._of
     erase(another(store.office_id), [1], *SIGNED)
     engine.run(duplicates.forget)
+    assert 1 not in duplicates.voices._of
     assert 1 not in {key[0] for key in duplicates._profiles._kept}
     assert duplicates._profiles._tokens == sum(len(p.encoding.tokens) for p in duplicates._profiles._kept.values())
     assert engine.index.vectors.keys.tolist() == [2, 3]

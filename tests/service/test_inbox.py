@@ -11,6 +11,7 @@ from service.app import create_app
 from service.engine import Models
 from service.settings import Settings
 from service.store import Store
+from service.tables import analyses
 
 SIGNED = {"actor": "王芳", "reason": "属其职责"}
 LAMP = "小区门口的路灯坏了半个月没人修"
@@ -115,6 +116,18 @@ def test_what_is_near_a_stored_one_without_itself(office: TestClient) -> None:
     assert (line["case"], line["lead"]) == (case, 4)
 
 
+def test_the_inbox_opens_where_the_calendar_has_ended_and_says_so(office: TestClient, store: Store) -> None:
+    assert office.get("/v1/inbox").json()["advice"] is None
+    assert office.get("/readyz").json()["advice"] is None
+    act(office, "routed", 2, unit="市综合行政执法局")
+    store.now = lambda: "2027-01-04T02:00:00+00:00"
+    body = office.get("/v1/inbox", params={"due": "over"}).json()
+    assert ([item["id"] for item in body["items"]], body["counts"]["超期"]) == ([2], 1)
+    assert body["advice"].startswith("工作日历只到 2026-12-31")
+    assert office.get("/readyz").json()["advice"] == body["advice"]
+    assert office.get("/v1/submissions?due=soon").json()["items"] == []
+
+
 def test_nothing_is_near_what_is_not_there(office: TestClient) -> None:
     response = office.get("/v1/submissions/99/similar")
     assert (response.status_code, response.json()["detail"]) == (404, "id：没有编号为 99 的材料")
@@ -173,13 +186,39 @@ def test_the_report_is_made_again_only_when_something_happened(office: TestClien
     assert len(agreement.report().judgements) == len(first.judgements) + 1
 
 
+def share_of(count: int, of: int = 100) -> list[float]:
+    return [1.0] * count + [0.0] * (of - count)
+
+
 def test_doubt_outside_its_band_is_told_from_chance() -> None:
-    usual = {f"2025-{month:02d}": (100, 20 + month % 3) for month in range(1, 7)}
-    told = list(drift({**usual, "2025-07": (100, 24), "2025-08": (100, 45), "2025-09": (10, 9)}))
+    usual = {f"2025-{month:02d}": share_of(20 + month % 3) for month in range(1, 7)}
+    told = list(drift({**usual, "2025-07": share_of(24), "2025-08": share_of(45), "2025-09": share_of(9, 10)}))
+    assert (told[0].submissions, told[0].share) == (100, 0.21)
     assert [one.band is None for one in told] == [True] * 3 + [False] * 5 + [True]
     assert [one.outside for one in told[-3:]] == [False, True, False]
     low, high = told[-2].band or (0, 0)
     assert (low < 0.2, 0.24 < high < 0.45) == (True, True)
+
+
+def test_a_share_that_hardly_varies_within_a_month_has_a_narrow_band() -> None:
+    usual = {f"2025-0{month}": [0.18, 0.22] * 20 for month in (1, 2, 3)}
+    narrow, left = list(drift({**usual, "2025-04": [0.2] * 40, "2025-05": [0.24] * 40}))[-2:]
+    # The months are alike, and submissions deviate by 0.02: 0.2 ± 2 · 0.02 / √40.
+    assert narrow.band == pytest.approx((0.2 - 0.0063, 0.2 + 0.0063), abs=1e-4)
+    assert (narrow.outside, left.outside) == (False, True)
+
+
+def test_unknown_words_are_counted_where_they_are_known(office: TestClient, store: Store) -> None:
+    [month] = office.get("/v1/agreement").json()["unknown_words"]
+    assert (month["submissions"], month["band"], month["outside"]) == (5, None, False)
+    assert 0 < month["share"] < 1
+    with store.writing() as connection:  # as if one had been analysed before they were counted
+        connection.execute(analyses.update().where(analyses.c.submission_id == 1).values(unknown_words=None))
+    act(office, "kept", 1)
+    body = office.get("/v1/agreement").json()
+    assert (body["unknown_words"][0]["submissions"], body["drift"][0]["submissions"]) == (4, 5)
+    assert f"minsheng_unknown_words_ratio {body['unknown_words'][0]['share']:.3f}"[:-1] in office.get("/metrics").text
+    assert "minsheng_unknown_words_drift 0.0" in office.get("/metrics").text
 
 
 def test_metrics_tell_agreement_and_drift(office: TestClient) -> None:

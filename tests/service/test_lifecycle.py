@@ -354,10 +354,22 @@ def test_due_soon_and_overdue(life: Lifecycle) -> None:
     assert due(None, state="待审核") == []
     fill(life.store)
     assert due(None, state="待审核") == [4]
-    life.store.now = at("2026-12-31T02:00:00+00:00")
-    with pytest.raises(CalendarEnds, match="没有 2027 年"):
-        due("soon")
-    assert due("over") == [2, 3]
+
+
+def test_where_the_calendar_ends_what_is_due_is_still_told(life: Lifecycle) -> None:
+    life.store.now = at("2026-12-28T02:00:00+00:00")
+    take(life, "routed", number=1, days=3)
+    take(life, "routed", number=2, days=1)
+    take(life, "extended", number=2, due="2027-01-15")  # decided by people, so nothing is counted
+
+    def due(day: str) -> list[list[int]]:
+        life.store.now = at(f"{day}T02:00:00+00:00")
+        return [[item.id for item in life.store.page(where=life.conditions(due=kind))] for kind in ("soon", "over")]
+
+    assert due("2026-12-30") == [[1], []]
+    assert due("2027-01-11") == [[], [1]]
+    assert due("2027-01-12") == [[2], [1]]
+    assert due("2027-01-16") == [[], [1, 2]]
 
 
 # Corrections

@@ -14,11 +14,12 @@ from openpyxl import Workbook, load_workbook
 
 from nlp.errors import DataError, InputError
 from service import papers, render_results, roster
+from service.archives import IntakeError
 from service.bulletins import Bulletins, read_text
 from service.lifecycle import Lifecycle
 from service.points import Happening, PointsMissing, PointsTable
 from service.results import Results, read_scope, results
-from service.roster import Credit, Member, Person, Roster, RosterError, read_roster, rows_of
+from service.roster import Credit, Member, Person, Roster, RosterError, read_roster, read_sheet, understand
 from service.settings import ROOT
 from service.store import Store, Submission, Submitter
 from tests.service.test_lifecycle import RULES, WHO, at
@@ -38,7 +39,7 @@ ROSTER = """姓名/单位名称,类别,界别,党派,专委会,届次,编号
 
 
 def people(text: str = ROSTER, **given: Any) -> list[Person]:
-    return read_roster(rows_of("名册.csv", text.encode()), **given)
+    return read_roster(read_sheet("名册.csv", text.encode()), **given)
 
 
 # The roster
@@ -50,10 +51,10 @@ def test_a_roster_is_read_by_its_headers(tmp_path: Path) -> None:
     assert [(p.kind, p.name) for p in found[-3:]] == [("委员", "赵六"), ("单位", "民革市委"), ("单位", "民建市委")]
     book = Workbook()
     book.active.append(["市政协委员名册"])
-    book.active.append(["委员姓名", "编号", "任职起", "任职止"])
+    book.active.append(["姓 名", "编号", "任职起", "任职止"])
     book.active.append(["张　三", 12, "2022-01-01", date(2024, 6, 30)])
     book.save(tmp_path / "a.xlsx")
-    [one] = read_roster(rows_of("a.xlsx", (tmp_path / "a.xlsx").read_bytes()), "十三届")
+    [one] = read_roster(read_sheet("a.xlsx", (tmp_path / "a.xlsx").read_bytes()), "十三届")
     assert one == Person("委员", "张三", "12", term="十三届", first_day="2022-01-01", last_day="2024-06-30")
     assert one.serves("2024-06-30", "2024-12-31")
     assert not one.serves("2024-07-01", "2024-12-31")
@@ -63,9 +64,12 @@ def test_a_roster_is_read_by_its_headers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("张三,,,,,十四届,\n张三,,,,,十四届,\n", "第 2、3 行：同名“张三”，编号与界别都分不开，请补编号或界别"),
-        ("张三,,经济界,,,十四届,\n张三,,,,,十四届,\n", "第 2、3 行：同名“张三”"),
-        ("张三,,经济界,,,十四届,A1\n李四,,,,,十四届,A1\n", "第 2、3 行：编号 A1 重复"),
+        (
+            "张三,,,,,十四届,\n张三,,,,,十四届,\n",
+            "第 2 行：name：与第 3 行同名“张三”，编号与界别都分不开，请补编号或界别；第 3 行：name：与第 2 行同名",
+        ),
+        ("张三,,经济界,,,十四届,\n张三,,,,,十四届,\n", "第 2 行：name：与第 3 行同名“张三”"),
+        ("张三,,经济界,,,十四届,A1\n李四,,,,,十四届,A1\n", "第 2 行：code：编号 A1 与第 3 行重复；第 3 行"),
         ("张三,,,,,,\n,,经济界,,,,\n", "第 3 行：name：内容为空"),
         ("张三,,,,,,\n李四\n", "第 3 行：row：应有 7 列，实有 1 列"),
     ],
@@ -76,7 +80,9 @@ def test_a_roster_that_leaves_doubt_is_refused_whole(rows: str, message: str) ->
 
 
 def test_what_else_a_roster_may_lack() -> None:
-    with pytest.raises(RosterError, match="找不到“姓名”或“单位名称”一列，文件的列为：代号、界别"):
+    with pytest.raises(
+        IntakeError, match="找不到姓名或单位名称所在的列，请用 --map name=列名 指定；文件的列为：代号、界别"
+    ):
         people("代号,界别\n1,2\n")
     with pytest.raises(RosterError, match="第 2 行：last_day：2023-01-01 早于任职起 2024-01-01"):
         people("姓名,任职起,任职止\n张三,2024-01-01,2023-01-01\n")
@@ -90,13 +96,23 @@ def test_what_else_a_roster_may_lack() -> None:
     assert len(people(both)) == 6
 
 
+def test_rows_at_fault_are_named_and_the_others_read() -> None:
+    text = "姓名,界别,届次,编号\n张三,甲,,1\n王五,,,\n王五,,,\n赵六,,,\n,乙,,\n钱七,,,2\n孙八,,,2\n周九,,,2\n吴十\n"
+    good, bad = understand(read_sheet("名册.csv", text.encode()), {}, "十四届")
+    assert [(person.name, person.term) for _, person in good] == [("张三", "十四届"), ("赵六", "十四届")]
+    assert [(one.row.number, one.field) for one in bad] == [
+        (3, "name"), (4, "name"), (6, "name"), (7, "code"), (8, "code"), (9, "code"), (10, "row")
+    ]  # fmt: skip
+    assert bad[4].detail == "编号 2 与第 7、9 行重复"
+
+
 def test_a_second_import_knows_who_is_there(store: Store) -> None:
     store.now = at("2026-03-02T02:00:00+00:00")
-    assert roster.keep(store, people(), *WHO) == {"new": 7, "changed": 0, "unchanged": 0, "ended": 0}
+    assert roster.keep(store, people(), *WHO) == {"new": 7, "revised": 0, "unchanged": 0, "ended": 0}
     assert roster.keep(store, people(), *WHO)["unchanged"] == 7
     store.now = at("2026-03-03T02:00:00+00:00")
     fewer = people(ROSTER.replace("经济委", "提案委").replace("民建市委,单位,,民建,,十四届,D02\n", ""))
-    assert roster.keep(store, fewer, *WHO, replace=True) == {"new": 0, "changed": 1, "unchanged": 5, "ended": 1}
+    assert roster.keep(store, fewer, *WHO, replace=True) == {"new": 0, "revised": 1, "unchanged": 5, "ended": 1}
     with store.reading() as connection:
         now, then = roster.load(store, connection), roster.load(store, connection, "2026-03-02T23:00:00+00:00")
         assert roster.load(store, connection, "2026-03-01T00:00:00+00:00") == []
@@ -106,6 +122,11 @@ def test_a_second_import_knows_who_is_there(store: Store) -> None:
         roster.keep(store, people("姓名,届次\n刘七,十四届\n王伟,十四届\n"), *WHO)
     with store.reading() as connection:
         assert roster.load(store, connection) == now  # 刘七 is not there either
+    outcomes = roster.add(store, people("姓名,届次\n刘七,十四届\n王伟,十四届\n张三,十四届\n"), "import")
+    assert (outcomes[0], outcomes[2]) == ("new", "revised")
+    assert str(outcomes[1]) == "name：“王伟”与名册中的 3、4 号都相符，请补编号"
+    with store.reading() as connection:
+        assert len(roster.load(store, connection)) == len(now) + 1
 
 
 @pytest.mark.parametrize(

@@ -301,6 +301,7 @@ def test_similar_over_http_with_filters(client: TestClient) -> None:
 
 
 def test_readiness_tells_what_is_lacking(client: TestClient, store: Store) -> None:
+    store.now = lambda: "2026-03-02T02:00:00+00:00"
     client.post("/v1/submissions", json={"items": [{"text": LAMP}]})
     assert client.get("/readyz").json()["advice"] is None
     forget_words(store)

@@ -14,12 +14,13 @@ from fastapi.testclient import TestClient
 from openpyxl import load_workbook
 
 from service import statistics as figures
+from service.columns import guess_columns
 from service.engine import Engine, Models
 from service.intake import IntakeError, Row
 from service.store import Store
 from service.tables import topic_members, topics
 from service.topics import Topics
-from service.works import Work, guess_columns, to_work
+from service.works import COLUMNS, Work, to_work
 from tests.service.conftest import Run
 
 KINDS = {
@@ -352,7 +353,7 @@ def test_files_hold_what_the_list_holds_and_no_formula(filled: TestClient) -> No
 
 
 def test_rows_of_works_are_read_and_bad_ones_named() -> None:
-    mapping = guess_columns(["课题名称", "年份", "摘要", "状态"], {})
+    mapping = guess_columns(["课题名称", "年份", "摘要", "状态"], {}, *COLUMNS)
     assert mapping == {"title": "课题名称", "abstract": "摘要", "year": "年份", "status": "状态"}
     row = Row(2, {"课题名称": "路灯管护研究", "年份": 2023.0, "摘要": "", "状态": "结题"})
     assert to_work(row, mapping, "research", 100) == Work("research", "路灯管护研究", "", 2023, "结题")
@@ -371,11 +372,11 @@ def test_rows_of_works_are_read_and_bad_ones_named() -> None:
 
 def test_columns_that_cannot_be_found_are_named() -> None:
     with pytest.raises(IntakeError, match="找不到标题所在的列，请用 --map title=列名 指定；文件的列为：甲、乙"):
-        guess_columns(["甲", "乙"], {})
+        guess_columns(["甲", "乙"], {}, *COLUMNS)
     with pytest.raises(IntakeError, match="'丙' 不在文件中"):
-        guess_columns(["甲"], {"title": "丙"})
+        guess_columns(["甲"], {"title": "丙"}, *COLUMNS)
     with pytest.raises(IntakeError, match="字段 'text' 不存在"):
-        guess_columns(["甲"], {"text": "甲"})
+        guess_columns(["甲"], {"text": "甲"}, *COLUMNS)
 
 
 # Statistics

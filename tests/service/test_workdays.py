@@ -67,6 +67,21 @@ def test_where_the_calendar_ends_the_year_is_named() -> None:
         Calendar().after(date(2026, 3, 2), 1)
 
 
+def test_a_reminder_is_counted_on_where_the_calendar_ends() -> None:
+    assert CALENDAR.about(date(2026, 2, 13), 5) == CALENDAR.after(date(2026, 2, 13), 5)
+    assert CALENDAR.about(date(2026, 12, 30), 1) == date(2026, 12, 31)
+    assert CALENDAR.about(date(2026, 12, 30), 3) == date(2027, 1, 4)  # Friday 1 and Monday 4 January
+    assert Calendar().about(date(2026, 3, 6), 1) == date(2026, 3, 9)
+
+
+def test_the_end_of_the_calendar_is_told_weeks_before() -> None:
+    told = "工作日历只到 2026-12-31，此后的办理时限算不出来；请在 corpora/calendar/ 中补上 2027.tsv 后重启"
+    assert CALENDAR.advice(date(2026, 11, 15)) is None
+    assert [CALENDAR.advice(day) for day in (date(2026, 11, 16), date(2027, 2, 1))] == [told, told]
+    assert CALENDAR.advice(date(2024, 12, 31)) is None
+    assert "补上 2026.tsv" in (Calendar().advice(date(2026, 3, 2)) or "")
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
