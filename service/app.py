@@ -19,7 +19,6 @@ from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
 from nlp.normalise import validate
-from nlp.pii import mask
 from service import (
     app_access,
     app_cases,
@@ -324,7 +323,7 @@ def get_submission(number: int, request: Request) -> JSONResponse:
         "routing": None if found.erased_at else render.proposal(propose_stored(models, store, found)),
         "standing": render.standing(lifecycle.standing([number])[number]),
         "analysis": render_inbox.analysis(found),
-        "replies": [mask(reply) for reply in lifecycle.replies(number)],
+        "replies": [render.reply(found, text) for text in lifecycle.replies(number)],
         "timeline": timeline(lifecycle.events(number), names_of(models.taxonomy)),
     }
     body = render.detail(found, relations | progress, store.history(number), store.revisions(number))

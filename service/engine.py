@@ -28,7 +28,7 @@ from service.database import StoreError
 from service.reanalysis import prepare, switch
 from service.search import Filters, Index, matching, set_words, without_words
 from service.settings import Settings
-from service.store import Analysis, Outcome, Store, Stored, Submission
+from service.store import Analysis, Answer, Outcome, Store, Stored, Submission
 
 T = TypeVar("T")
 _LOG = logging.getLogger("minsheng")
@@ -273,12 +273,12 @@ def store_batch(
     batch: Sequence[Submission],
     render: Callable[[Analysed], dict[str, Any]],
     actor: str,
-    settle: Callable[[sa.Connection, Sequence[tuple[int, Outcome] | InputError]], None] | None = None,
-) -> list[tuple[int, Outcome] | InputError]:
+    settle: Callable[[sa.Connection, list[Answer]], list[Answer]] = lambda connection, answers: answers,
+) -> list[Answer]:
     """Analyse and store submissions in one transaction; (id, outcome) or the item's error, in order.
 
-    Unchanged submissions are not analysed again, erased ones not at all. ``settle`` is called with the answer within
-    the transaction. On the encoder's thread only.
+    Unchanged submissions are not analysed again, erased ones not at all. ``settle`` does what else belongs to the
+    transaction, and may change the answer. On the encoder's thread only.
     """
     # An identity that comes twice in a batch is judged against what the first one will leave behind: analyse it.
     seen: set[tuple[str, str]] = set()
@@ -296,12 +296,12 @@ def store_batch(
         else:
             prepared.append((submission, analysis_of(answer, render(answer)) if answer else None))
 
-    def answer_of(outcomes: Sequence[tuple[int, Outcome]]) -> list[tuple[int, Outcome] | InputError]:
+    settled: list[Answer] = []
+
+    def finish(connection: sa.Connection, outcomes: Sequence[tuple[int, Outcome]]) -> None:
         done = iter(outcomes)
-        return [item if isinstance(item, InputError) else next(done) for item in prepared]
+        settled.extend(settle(connection, [i if isinstance(i, InputError) else next(done) for i in prepared]))
 
     rows = [item for item in prepared if not isinstance(item, InputError)]
-    encoder_id = engine.models.encoder.encoder_id
-    if settle is None:
-        return answer_of(store.add(rows, encoder_id, actor))
-    return answer_of(store.add(rows, encoder_id, actor, lambda connection, done: settle(connection, answer_of(done))))
+    store.add(rows, engine.models.encoder.encoder_id, actor, finish)
+    return settled

@@ -21,6 +21,8 @@ class UnderstoodOut(BaseModel):
     district: str | None
     address: str | None
     submitter: SubmitterIn
+    reply: str = Field(description="来源已有的答复；没有则为空")
+    replied_at: str | None = Field(description="来源答复的时间；不详为 null")
 
 
 class RepeatOut(BaseModel):

@@ -136,7 +136,7 @@ def test_a_portion_of_one_who_lost_the_lease_leaves_nothing(
     assert jobs.claim("quick") == number
     from service.engine import store_batch
 
-    batch = [submission for _, submission in reading.good]
+    batch = [item.submission for item in reading.good]
     with pytest.raises(imports_module._Lost):
         engine.run(
             lambda: store_batch(
@@ -280,7 +280,7 @@ def test_too_many_waiting_jobs_are_refused(jobs: Imports, monkeypatch: pytest.Mo
         _submit(jobs)
 
 
-def _ended(client: TestClient, number: int) -> dict[str, Any]:
+def ended(client: TestClient, number: int) -> dict[str, Any]:
     for _ in range(20_000):
         job: dict[str, Any] = client.get(f"/v1/imports/{number}").json()
         if job["state"] not in {"queued", "running"}:
@@ -303,7 +303,7 @@ def test_import_over_http(client: TestClient) -> None:
     assert started.headers["location"] == f"/v1/imports/{number}"
     assert "/" not in started.json()["name"]
     assert "\\" not in started.json()["name"]
-    job = _ended(client, number)
+    job = ended(client, number)
     assert (job["state"], job["new"], job["rejected"], job["done"], job["total"]) == ("done", 40, 1, 41, 41)
     assert client.get("/readyz").json()["submissions"] == 40
     assert client.get("/v1/imports").json() == {"items": [job], "next": None}
@@ -312,7 +312,7 @@ def test_import_over_http(client: TestClient) -> None:
     assert rejects.headers["content-type"] == "text/csv; charset=utf-8"
     corrected = rejects.content.replace("昨天".encode(), b"2024-05-06")
     again = client.post("/v1/imports", files={"file": ("改.csv", corrected)}, data=form).json()
-    assert _ended(client, again["id"])["new"] == 1
+    assert ended(client, again["id"])["new"] == 1
 
     assert client.post(f"/v1/imports/{number}/cancel").json()["type"].endswith(":conflict")
     assert client.delete(f"/v1/imports/{number}").status_code == 204
@@ -329,7 +329,7 @@ def test_pasted_text_over_http(client: TestClient) -> None:
     ]
     assert client.post("/v1/imports/preview", data={"text": text, "split": "whole"}).json()["read"] == 1
     job = client.post("/v1/imports", data={"text": text, "source": "会议"}).json()
-    assert _ended(client, job["id"])["new"] == 2
+    assert ended(client, job["id"])["new"] == 2
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_a_large_upload_is_refused_while_it_comes(client: TestClient) -> None:
 def test_a_restarted_service_goes_on(settings: Settings, models: Models, store: Store) -> None:
     number = _submit(Imports(store, settings.max_chars))
     with TestClient(create_app(settings, models, store), base_url="http://127.0.0.1:8000") as client:
-        assert _ended(client, number)["new"] == ROWS
+        assert ended(client, number)["new"] == ROWS
 
 
 def test_hostile_text_is_stored_as_it_is(client: TestClient) -> None:
@@ -393,7 +393,7 @@ def test_hostile_text_is_stored_as_it_is(client: TestClient) -> None:
     )
     content = json.dumps({**line, "name": "<b>", "phone": "1", "text": hostile + "路灯坏了"}).encode()
     job = client.post("/v1/imports", files={"file": ("<b>.jsonl", content)}).json()
-    assert _ended(client, job["id"])["new"] == 1
+    assert ended(client, job["id"])["new"] == 1
     stored = client.get("/v1/submissions/1")
     assert stored.headers["content-type"] == "application/json"
     assert stored.json()["title"] == hostile

@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
 from nlp.units import Unit, Units
+from service import replies
 from service.cases import Cases, Conflict, NotFound
 from service.lifecycle import Lifecycle, Rules, Stale, StepRefused, load_rules
 from service.reanalysis import prepare, switch
+from service.replies import Reply
 from service.settings import ROOT, Settings
 from service.steps import IDLE, OUTCOMES, STATES, STEPS, Event, Standing, fold, follow, possible
 from service.store import Analysis, Store, Submission, Submitter
@@ -478,10 +480,11 @@ def test_every_step_has_words(life: Lifecycle, taxonomy: Taxonomy) -> None:
     other = [Event(1, kind, "t", "2026-03-02T02:00:00+00:00", detail) for kind, detail in (
         ("follows", {"earlier": 3, "reason": "x"}), ("unfollowed", {"earlier": 3}), ("revised", {"fields": ["title"]}),
         ("revised", {"before": "a", "after": "b"}), ("unmerged", {"case": 2, "whole": False}), ("erased", {}),
-        ("exported", {}),
+        ("exported", {}), ("replied", {"replied_at": "2026-03-01T16:30:00+00:00"}), ("replied", {"replied_at": None}),
     )]  # fmt: skip
     assert [entry["what"] for entry in timeline(other, {})] == [
-        "登记为 3 号的续报", "解除与 3 号的续报关系", "修改标题", "来源内容有变，已更新", "撤出并案 2", "删除", "exported"
+        "登记为 3 号的续报", "解除与 3 号的续报关系", "修改标题", "来源内容有变，已更新", "撤出并案 2", "删除", "exported",
+        "来源已答复（2026-03-02）", "来源已答复（日期不详）",
     ]  # fmt: skip
 
 
@@ -620,7 +623,12 @@ def _act(life: Lifecycle, taxonomy: Taxonomy, action: tuple[str, int, bool, str,
         reanalyse(life.store, number, analysis("ecology", days))
     elif kind == "import":
         changed = Submission("12345", f"WO-{number - 1}", f"路灯坏了{days}", submitter=Submitter(name="张三"))
-        life.store.add([(changed, analysis())], ENCODER, "import")
+        reply = [Reply(f"已修{days}") if members else None]
+
+        def settle(connection: sa.Connection, done: Any) -> None:
+            replies.take(life.store, connection, done, reply, "import")
+
+        life.store.add([(changed, analysis())], ENCODER, "import", settle)
     else:
         fields = {name: FIELDS[name] for name in STEPS[kind].needs}
         fields |= {"unit": unit} if "unit" in fields else {}
