@@ -46,7 +46,7 @@ from service.database import StoreError
 from service.duplicates import Duplicates, Received
 from service.engine import SELF_CHECK_SECONDS, Engine, Models
 from service.erasure import erase
-from service.guard import Guard
+from service.guard import Guard, described
 from service.imports import Imports, Runner
 from service.intake import to_submission
 from service.keys import Keys
@@ -101,6 +101,14 @@ class Metrics:
             self.drifted.set(found.drift[-1].outside)
 
 
+class App(FastAPI):
+    """FastAPI whose document tells of the keys, which no route does."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        return described(super().openapi())
+
+
 def create_app(settings: Settings, models: Models, store: Store, clock: Clock = utc_now) -> FastAPI:
     """The app over given models and store; the caller owns (and closes) the store."""
     logs.keep_clean()
@@ -121,7 +129,7 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
         stop.set()
         engine.close()
 
-    app = FastAPI(
+    app = App(
         title="民声 Minsheng",
         version=VERSION,
         description="离线的社情民意信息分类与查重服务。批量接口按请求顺序返回；单条失败不影响其他条。",

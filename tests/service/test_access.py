@@ -20,6 +20,7 @@ from service.access import ROLES, ROUTES, Limiter, TooManyRequests, Unauthentica
 from service.app import create_app
 from service.database import StoreError
 from service.engine import Models
+from service.guard import COOKIE
 from service.keys import IDLE, LONGEST, Keys
 from service.settings import PAGES, ROOT, Settings
 from service.store import Store, Stored, Submission, Submitter
@@ -144,6 +145,18 @@ def test_a_route_that_nobody_listed_is_for_admins(keyed: Keyed, monkeypatch: pyt
 def test_only_a_plain_dry_run_is_for_viewers(shared: Keyed) -> None:
     for query in ("dry_run=true&dry_run=false", "dry_run=false&dry_run=true", "dry_run=false", "dry_run=1"):
         assert shared.client("viewer").post(f"/v1/submissions?{query}", json={"items": []}).status_code == 403
+
+
+def test_the_document_tells_how_to_show_who_asks(shared: Keyed) -> None:
+    document = shared.client("viewer").get("/openapi.json").json()
+    kept = {
+        name: (s["type"], s.get("scheme") or s["name"]) for name, s in document["components"]["securitySchemes"].items()
+    }
+    assert kept == {"key": ("http", "bearer"), "session": ("apiKey", COOKIE)}
+    assert document["security"] == [{"key": []}, {"session": []}]
+    operations = {f"{m.upper()} {path}": o for path, found in document["paths"].items() for m, o in found.items()}
+    assert {line for line, o in operations.items() if o.get("security") == []} == {"GET /healthz", "POST /login"}
+    assert all(ROUTES[line] is not None for line, o in operations.items() if "security" not in o)
 
 
 def test_the_table_in_the_guide_is_this_one() -> None:
