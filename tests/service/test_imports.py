@@ -62,6 +62,7 @@ def _submit(jobs: Imports, content: bytes | None = None, **changed: Any) -> int:
     return jobs.submit("a.csv", _csv() if content is None else content, **given).id
 
 
+@pytest.mark.both_engines
 def test_a_job_stores_all_rows_and_lets_the_file_go(jobs: Imports, engine: Engine, store: Store) -> None:
     content = _csv() + "N-x,坏,昨天,烧烤店油烟\nN-y,,,\n".encode()
     number = _submit(jobs, content)
@@ -98,6 +99,7 @@ def test_what_the_analysis_refuses_is_among_the_rejects(
     assert (row["编号"], row["原行号"], row["未导入原因"]) == ("N-7", "9", "text：不行")
 
 
+@pytest.mark.both_engines
 def test_a_job_that_was_cut_short_goes_on_where_it_was(
     jobs: Imports, engine: Engine, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +128,7 @@ def test_a_job_that_was_cut_short_goes_on_where_it_was(
     assert store.count() == ROWS
 
 
+@pytest.mark.both_engines
 def test_a_portion_of_one_who_lost_the_lease_leaves_nothing(
     jobs: Imports, engine: Engine, store: Store, clock: Clock
 ) -> None:
@@ -160,6 +163,7 @@ def test_a_portion_of_one_who_lost_the_lease_leaves_nothing(
     assert jobs.get(number).new == 1
 
 
+@pytest.mark.both_engines
 def test_two_runners_never_share_a_job(settings: Settings, jobs: Imports, models: Models, store: Store) -> None:
     numbers = [_submit(jobs, _csv(40), source=f"s{n}") for n in range(4)]
     other = Store(settings.database_url, settings.office_id)
@@ -182,6 +186,7 @@ def test_two_runners_never_share_a_job(settings: Settings, jobs: Imports, models
     other.close()
 
 
+@pytest.mark.both_engines
 def test_cancel_keeps_what_is_stored_and_drops_the_file(
     jobs: Imports, engine: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +293,7 @@ def ended(client: TestClient, number: int) -> dict[str, Any]:
     raise AssertionError(job)
 
 
+@pytest.mark.both_engines
 def test_import_over_http(client: TestClient) -> None:
     files = {"file": ("../../etc/C:\\x\\工单\0.csv", _csv(40) + "N-z,,昨天,路灯\n".encode())}
     form = {"source": "12345", "mapping": "title=标题"}
@@ -385,6 +391,7 @@ def test_a_restarted_service_goes_on(settings: Settings, models: Models, store: 
         assert ended(client, number)["new"] == ROWS
 
 
+@pytest.mark.both_engines
 def test_hostile_text_is_stored_as_it_is(client: TestClient) -> None:
     hostile = "<script>alert(1)</script>'; DROP TABLE submissions; --"
     line = dict.fromkeys(

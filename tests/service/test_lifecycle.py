@@ -125,6 +125,7 @@ def test_the_guide_has_the_same_table() -> None:
 # The way of a submission
 
 
+@pytest.mark.both_engines
 def test_from_registration_to_the_archive(life: Lifecycle) -> None:
     assert life.standing([1, 99]) == {1: Standing()}
     standing = take(life, "registered")
@@ -165,6 +166,7 @@ def test_a_step_registers_what_has_no_number_and_numbers_start_anew_each_year(li
     assert take(life, "registered", number=4).number == "2025-000001"
 
 
+@pytest.mark.both_engines
 def test_a_refused_step_gives_its_number_back(life: Lifecycle) -> None:
     life.store.now = at("2026-12-28T02:00:00+00:00")
     with pytest.raises(CalendarEnds, match="没有 2027 年"):
@@ -255,6 +257,7 @@ def test_withdrawn_keeps_everything_leaves_counts_and_comes_back_by_an_event(lif
     assert cases.outline(case).count == 3
 
 
+@pytest.mark.both_engines
 def test_one_answer_answers_all_members_of_a_case(life: Lifecycle) -> None:
     Cases(life.store).merge(2, [1, 2, 3], *WHO)
     assert life.step(2, "routed", *WHO, {"unit": "zf"}, members=True) == (2, 1, 3)
@@ -337,6 +340,7 @@ def test_a_stale_caller_is_told(life: Lifecycle) -> None:
     assert life.standing([1])[1].state == "待审核"
 
 
+@pytest.mark.both_engines
 def test_due_soon_and_overdue(life: Lifecycle) -> None:
     for number, days in ((1, 1), (2, 3), (3, 4)):
         take(life, "routed", number=number, days=days)
@@ -365,6 +369,7 @@ def test_due_soon_and_overdue(life: Lifecycle) -> None:
 # Corrections
 
 
+@pytest.mark.both_engines
 def test_people_outrank_every_later_analysis(life: Lifecycle, taxonomy: Taxonomy) -> None:
     life.correct(1, "李雷", "是油烟，不是路灯", taxonomy, matter="fumes_odour")
     reanalyse(life.store, 1, analysis("urban"))
@@ -488,6 +493,7 @@ def test_every_step_has_words(life: Lifecycle, taxonomy: Taxonomy) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.both_engines
 def test_rebuilding_restores_what_was_lost(life: Lifecycle) -> None:
     take(life, "routed", "signed")
     take(life, "kept", number=2)
@@ -499,6 +505,7 @@ def test_rebuilding_restores_what_was_lost(life: Lifecycle) -> None:
     assert life.standing([1, 2, 3]) == before
 
 
+@pytest.mark.both_engines
 def test_offices_have_their_own_numbers(life: Lifecycle) -> None:
     other = Store(life.store.url, "other")
     other.now = life.store.now
@@ -558,6 +565,7 @@ def test_two_processes_leave_no_gap_and_no_double_number(store: Store) -> None:
 # What came of it, and what was wrongly recorded
 
 
+@pytest.mark.both_engines
 def test_what_was_wrongly_recorded_is_taken_back_by_an_event(life: Lifecycle) -> None:
     take(life, "adopted", form="单篇", issue="第12期；增刊")
     wrong = life.events(1)[-1].id
@@ -684,10 +692,11 @@ def test_any_sequence_keeps_the_promises(
     office.close()
 
 
+@pytest.mark.both_engines
 def test_the_running_number_is_the_databases_own_promise(life: Lifecycle) -> None:
     take(life, "registered")
     row = {"office_id": "default", "submission_id": 2, "state": "待审核", "number": "2026-000001", "standing": "{}"}
-    connection = sa.create_engine(life.store.url).connect()
-    with pytest.raises(sa.exc.IntegrityError):
+    engine = sa.create_engine(life.store.url)
+    with pytest.raises(sa.exc.IntegrityError), engine.connect() as connection:
         connection.execute(standings.insert().values(**row))
-    connection.close()
+    engine.dispose()
