@@ -338,6 +338,51 @@ def test_pasted_text_over_http(client: TestClient) -> None:
     assert ended(client, job["id"])["new"] == 2
 
 
+def test_the_file_itself_as_the_body(client: TestClient) -> None:
+    query: dict[str, Any] = {"name": "../五月.csv", "source": "热线", "actor": "王芳", "mapping": "title=编号"}
+    told = client.post(
+        "/v1/imports", content=_csv(3), headers={"content-type": "text/csv"}, params=query | {"dry_run": 1}
+    )
+    assert (told.status_code, told.json()["file"], told.json()["new"]) == (200, "五月.csv", 3)
+    shown = client.post("/v1/imports/preview", content=_csv(3), headers={"content-type": "text/csv"}, params=query)
+    assert shown.json() == told.json()
+    binary = {"content-type": "application/octet-stream"}
+    job = client.post("/v1/imports", content=_csv(3), headers=binary, params=query).json()
+    assert (job["name"], job["source"], job["actor"], ended(client, job["id"])["new"]) == (
+        "五月.csv",
+        "热线",
+        "王芳",
+        3,
+    )
+    assert client.get("/v1/submissions/1").json()["title"] == "N-0"
+    unnamed = client.post("/v1/imports", content=_csv(3), headers={"content-type": "text/csv; charset=utf-8"})
+    assert (unnamed.status_code, unnamed.json()["name"], unnamed.json()["actor"]) == (202, "上传的文件.csv", "import")
+    split = {"split": "whole"}
+    pasted = client.post(
+        "/v1/imports/preview", content="一、甲\n二、乙".encode(), headers={"content-type": "text/plain"}, params=split
+    )
+    assert (pasted.json()["kind"], pasted.json()["read"]) == ("text", 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "query", "status", "kind"),
+    [
+        (b"x", {}, 422, "unreadable-file"),  # of no known ending
+        (b"", {"name": "a.csv"}, 422, "unreadable-file"),
+        (b"%PDF-1.7", {"name": "a.pdf"}, 422, "unreadable-file"),
+        (b"x", {"name": "a.txt", "split": "magic"}, 422, "invalid-request"),
+        (b"x", {"name": "a.txt", "source": "x" * 101}, 422, "invalid-item"),
+    ],
+)
+def test_a_body_that_is_no_file_of_ours_is_refused(
+    client: TestClient, content: bytes, query: dict[str, str], status: int, kind: str
+) -> None:
+    headers = {"content-type": "application/octet-stream"}
+    response = client.post("/v1/imports", content=content, headers=headers, params=query)
+    assert (response.status_code, response.json()["type"]) == (status, f"urn:minsheng:problem:{kind}")
+    assert client.get("/v1/imports").json()["items"] == []
+
+
 @pytest.mark.parametrize(
     ("parts", "status", "kind"),
     [
