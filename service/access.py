@@ -103,6 +103,9 @@ ROUTES: dict[str, Role | None] = {
     "POST /v1/topics/{number}/restore": "operator",
     "DELETE /v1/submissions/{number}": "admin",
     "GET /v1/audit": "admin",
+    "GET /v1/keys": "admin",
+    "POST /v1/keys": "admin",
+    "POST /v1/keys/{prefix}/revoke": "admin",
 }
 
 

@@ -19,7 +19,6 @@ from starlette.concurrency import run_in_threadpool
 
 from nlp.errors import InputError
 from nlp.normalise import validate
-from nlp.pii import mask
 from service import (
     app_access,
     app_cases,
@@ -47,7 +46,7 @@ from service.database import StoreError
 from service.duplicates import Duplicates, Received
 from service.engine import SELF_CHECK_SECONDS, Engine, Models
 from service.erasure import erase
-from service.guard import Guard
+from service.guard import Guard, described
 from service.imports import Imports, Runner
 from service.intake import to_submission
 from service.keys import Keys
@@ -111,6 +110,14 @@ class Metrics:
                 drifted.set(months[-1].outside)
 
 
+class App(FastAPI):
+    """FastAPI whose document tells of the keys, which no route does."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        return described(super().openapi())
+
+
 def create_app(settings: Settings, models: Models, store: Store, clock: Clock = utc_now) -> FastAPI:
     """The app over given models and store; the caller owns (and closes) the store."""
     logs.keep_clean()
@@ -132,7 +139,7 @@ def create_app(settings: Settings, models: Models, store: Store, clock: Clock = 
         checker.join()  # what it asks of the engine is answered before that closes
         engine.close()
 
-    app = FastAPI(
+    app = App(
         title="民声 Minsheng",
         version=VERSION,
         description="离线的社情民意信息分类与查重服务。批量接口按请求顺序返回；单条失败不影响其他条。",
@@ -334,7 +341,7 @@ def get_submission(number: int, request: Request) -> JSONResponse:
         "routing": None if found.erased_at else render.proposal(propose_stored(models, store, found)),
         "standing": render.standing(lifecycle.standing([number])[number]),
         "analysis": render_inbox.analysis(found),
-        "replies": [mask(reply) for reply in lifecycle.replies(number)],
+        "replies": [render.reply(found, text) for text in lifecycle.replies(number)],
         "timeline": timeline(lifecycle.events(number), names_of(models.taxonomy)),
     }
     body = render.detail(found, relations | progress, store.history(number), store.revisions(number))

@@ -11,6 +11,7 @@ from service import audit, render, schemas_access
 from service.access import Caller, Limiter, Unauthenticated, acting
 from service.guard import COOKIE, address_of, require_own_page
 from service.keys import LONGEST, Keys
+from service.search import read_moment
 from service.settings import PAGES
 
 doors = APIRouter(tags=["登录"])
@@ -68,6 +69,30 @@ def open_contact(number: int, body: schemas_access.ContactRequest, request: Requ
     """未遮盖的反映人、地址与原文。谁、为什么查看，记入该材料的经过与审计。"""
     found = audit.open_contact(request.app.state.store, number, acting(request, body.actor), body.reason)
     return JSONResponse(render.opened(found))
+
+
+@router.get("/keys", response_model=schemas_access.KeyList, tags=["密钥"], summary="全部密钥")
+def list_keys(request: Request) -> JSONResponse:
+    """名称、角色、前缀、到期、最近使用与状态；不含密钥本身。"""
+    keys: Keys = request.app.state.keys
+    moment = keys.clock()
+    return JSONResponse({"items": [key.plain(moment) for key in keys.all()]})
+
+
+@router.post("/keys", response_model=schemas_access.NewKeyOut, status_code=201, tags=["密钥"], summary="新增密钥")
+def add_key(body: schemas_access.KeyRequest, request: Request) -> JSONResponse:
+    """密钥本身只在这时给出。有了第一个密钥，此后的请求都要带密钥。"""
+    keys: Keys = request.app.state.keys
+    expires = read_moment("expires", body.expires, end=True)
+    key, secret = keys.add(body.name, body.role, acting(request, body.actor), expires)
+    return JSONResponse(key.plain(keys.clock()) | {"key": secret}, 201, {"Cache-Control": "no-store"})
+
+
+@router.post("/keys/{prefix}/revoke", response_model=schemas_access.KeyOut, tags=["密钥"], summary="撤销密钥")
+def revoke_key(prefix: str, body: schemas_access.RevokeRequest, request: Request) -> JSONResponse:
+    """立即失效，用它登录的网页也随即退出；不能恢复。撤销最后一个之后，服务又只回答本机。"""
+    keys: Keys = request.app.state.keys
+    return JSONResponse(keys.revoke(prefix, acting(request, body.actor)).plain(keys.clock()))
 
 
 @router.get("/audit", response_model=schemas_access.AuditPage, tags=["审计"], summary="审计")

@@ -30,25 +30,49 @@ _TEXT = Form(description="粘贴的文字（不给文件时），可含几件")
 _MAPPING = Form(description="字段=列名，用逗号分隔", examples=["text=留言详情,title=留言主题"])
 _SOURCE = Form(description="来源名称，写入每一条")
 _SPLIT = Form(description="DOCX 与文字怎样分成几件")
+# The body itself as the file (curl --data-binary): its media type, and the ending of a name where none is given.
+_RAW = {"text/csv": "csv", "text/tab-separated-values": "tsv", "text/plain": "txt", "application/x-ndjson": "jsonl",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+        "application/octet-stream": ""}  # fmt: skip
+_BODIES = {"requestBody": {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _RAW}}}
+
+
+async def _raw(request: Request) -> tuple[str, bytes] | None:
+    """The ending of a body that is the file itself, and the file; None for a form."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return (_RAW[kind], await request.body()) if kind in _RAW else None
 
 
 class Upload:
-    """What an import is asked to read, of a multipart form. Dependency of the routes that take a file."""
+    """What an import is asked to read: a form, or a file as the body. Dependency of the routes that take a file.
+
+    What a form says stands in the query where there is none.
+    """
 
     def __init__(
         self,
+        raw: Annotated[tuple[str, bytes] | None, Depends(_raw)],
+        told: Annotated[schemas_exchange.UploadQuery, Query()],
         file: Annotated[UploadFile | None, _FILE] = None,
         text: Annotated[str | None, _TEXT] = None,
         mapping: Annotated[str, _MAPPING] = "",
         source: Annotated[str | None, _SOURCE] = None,
         split: Annotated[Split, _SPLIT] = "auto",
     ) -> None:
-        if (file is None) == (text is None):
-            raise InputError("missing_field", "file", "应给出 file（文件）或 text（文字）其中一个")
-        self.name = plain_name(file.filename) if file is not None else "粘贴的文字.txt"
-        self.content = file.file.read() if file is not None else (text or "").encode("utf-8", "replace")
-        self.mapping = read_mapping(mapping)
-        self.source, self.split = source, split
+        if (raw is not None) + (file is not None) + (text is not None) != 1:
+            raise InputError(
+                "missing_field", "file", "应给出 file（文件）或 text（文字）其中一个，或以文件本身为请求体"
+            )
+        self.told = told
+        if raw is not None:
+            ending, self.content = raw
+            self.name = plain_name(told.name or f"上传的文件.{ending}")
+        else:
+            self.name = plain_name(file.filename) if file is not None else "粘贴的文字.txt"
+            self.content = file.file.read() if file is not None else (text or "").encode("utf-8", "replace")
+        self.mapping = read_mapping(mapping or told.mapping)
+        self.source, self.split = source or told.source, told.split if split == "auto" else split
 
 
 def _jobs(request: Request) -> Imports:
@@ -62,7 +86,13 @@ def _report(request: Request, upload: Upload) -> JSONResponse:
     return JSONResponse(intake.report(intake.understand(*own, jobs.max_chars), jobs.store))
 
 
-@router.post("/imports/preview", response_model=schemas_exchange.ReportOut, tags=["导入导出"], summary="预览导入")
+@router.post(
+    "/imports/preview",
+    response_model=schemas_exchange.ReportOut,
+    openapi_extra=_BODIES,
+    tags=["导入导出"],
+    summary="预览导入",
+)
 def preview(request: Request, upload: Annotated[Upload, Depends()]) -> JSONResponse:
     """文件怎样读、怎样分、哪一列是什么、会新增几条、哪些行有误；什么也不登记。"""
     return _report(request, upload)
@@ -73,6 +103,7 @@ def preview(request: Request, upload: Annotated[Upload, Depends()]) -> JSONRespo
     response_model=schemas_exchange.JobOut,
     status_code=202,
     responses={200: {"model": schemas_exchange.ReportOut, "description": "dry_run 的报告"}},
+    openapi_extra=_BODIES,
     tags=["导入导出"],
     summary="导入文件",
 )
@@ -83,9 +114,10 @@ def start_import(
     dry_run: Annotated[bool, Form(description="只报告会怎样，同预览")] = False,
 ) -> JSONResponse:
     """在后台导入；返回编号，按它查进度。服务重启后接着做，不丢不重。"""
-    if dry_run:
+    if dry_run or upload.told.dry_run:
         return _report(request, upload)
     own = (upload.name, upload.content, upload.mapping, upload.source, upload.split)
+    actor = upload.told.actor if actor is None else actor
     unnamed = request.state.caller.key is None and actor is None
     job = _jobs(request).submit(*own, "import" if unnamed else acting(request, actor))
     request.app.state.runner.wake()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from service.documents import Split
 from service.exports import Format, table, write
 from service.intake import Reading, Rejected
 from service.lifecycle import Lifecycle
+from service.replies import take
 from service.roster import read_sheet
 from service.search import read_filters
 from service.settings import Settings
@@ -91,15 +93,18 @@ def _import(reading: Reading, settings: Settings) -> tuple[dict[str, int], list[
         task = progress.add_task("导入", total=len(reading.good))
         for start in range(0, len(reading.good), _BATCH):
             portion = reading.good[start : start + _BATCH]
-            batch = [submission for _, submission in portion]
-            outcomes = engine.run(lambda batch=batch: store_batch(engine, store, batch, render.answer, "import"))
-            for (row, _), outcome in zip(portion, outcomes, strict=True):
+            batch = [item.submission for item in portion]
+            settle = partial(take, store, given=[item.reply for item in portion], actor="import")
+            outcomes = engine.run(
+                lambda batch=batch, settle=settle: store_batch(engine, store, batch, render.answer, "import", settle)
+            )
+            for item, outcome in zip(portion, outcomes, strict=True):
                 if isinstance(outcome, InputError):
-                    bad.append(Rejected(row, outcome.field, outcome.detail))
+                    bad.append(Rejected(item.row, outcome.field, outcome.detail))
                     continue
                 counts[outcome[1]] += 1
                 if outcome[1] == "erased":
-                    typer.echo(f"第 {row.number} 行未导入：{outcome[0]} 号材料已删除，不再登记", err=True)
+                    typer.echo(f"第 {item.row.number} 行未导入：{outcome[0]} 号材料已删除，不再登记", err=True)
             progress.advance(task, len(batch))
     return counts | {"rejected": len(bad)}, bad
 

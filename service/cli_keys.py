@@ -45,7 +45,7 @@ def list_() -> None:
     """列出全部密钥，每行一个 JSON 对象；不含密钥本身。"""
     with _keys() as keys:
         for key in keys.all():
-            print_json(asdict(key) | {"state": key.problem(keys.clock()) or "有效"})
+            print_json(key.plain(keys.clock()))
 
 
 @keys_app.command("revoke")

@@ -34,11 +34,17 @@ _HEADERS: dict[str, tuple[str, ...]] = {
     "party": ("party", "党派"),
     "sector": ("sector", "界别"),
     "kind": ("kind", "反映人类型", "人员类别"),
-    "reply": ("reply", "答复内容", "答复意见", "答复", "回复内容", "回复意见", "办理结果", "办理情况", "处理结果"),
+    "reply": (
+        "reply", "答复内容", "答复意见", "答复", "答复详情", "回复内容", "回复意见", "回复", "回复详情",
+        "官方回复", "办理结果", "办理情况", "处理结果",
+    ),
+    "replied_at": (
+        "replied_at", "答复时间", "答复日期", "回复时间", "回复日期", "办结时间", "办结日期",
+    ),
 }  # fmt: skip
 COLUMNS = tuple(_HEADERS)
-# What a submission is made of. A reply is recognised, so that it is not taken for something else, but not stored yet.
-FIELDS = tuple(name for name in COLUMNS if name != "reply")
+# What a submission is made of; the rest is of the reply that its source gave.
+FIELDS = tuple(name for name in COLUMNS if name not in {"reply", "replied_at"})
 _TEXT = ("text", "正文")
 # The heading may stand below a banner such as 2024年社情民意信息台账.
 _HEADER_WITHIN = 10

@@ -25,6 +25,11 @@ from nlp.errors import MinshengError
 _PATIENCE = 30
 _UPGRADE_LOCK = "schema"
 _DAMAGE = ("not a database", "malformed", "no such table", "corrupt", "does not exist")
+# What to do about a trouble of PostgreSQL, by SQLSTATE.
+_ADVICE = {
+    "53100": "数据库服务器的磁盘已满，请腾出空间后再试",
+    "25006": "数据库只能读（是备库，或被设为只读），请改用可写的主库，或稍后再试",
+}
 _LOG = logging.getLogger("minsheng")
 
 
@@ -60,7 +65,8 @@ class Database:
         """A connection that sees one state of the database; raises StoreError."""
         reader = self._engine
         if self.path is None:  # SQLite sees one state by itself
-            reader = reader.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            # Not ``postgresql_readonly``: reset, it makes later writes READ WRITE on a server set to be read only.
+            reader = reader.execution_options(isolation_level="REPEATABLE READ")
         with self._errors(), reader.connect() as connection:
             yield connection
 
@@ -109,7 +115,8 @@ class Database:
             yield
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, sqlite3.Error) as error:
             cause = _first_line(error)
-            advice = "请检查数据库服务是否运行、磁盘空间与权限，或稍后再试"
+            code = getattr(getattr(error, "orig", None), "sqlstate", None)
+            advice = _ADVICE.get(code or "", "请检查数据库服务是否运行、网络与权限，或稍后再试")
             if self.path is not None:
                 advice = "请检查磁盘空间与文件权限，或稍后再试"
                 if any(sign in cause for sign in _DAMAGE):

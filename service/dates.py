@@ -25,32 +25,32 @@ _SERIALS = (32874, 73051)
 _AFTERNOON = frozenset({"下午", "晚上"})
 
 
-def parse_date(value: object) -> str | None:
-    """ISO 8601 with offset, None for an empty cell; times without a zone are China's. Raises InputError.
+def parse_date(value: object, field: str = "received_at") -> str | None:
+    """ISO 8601 with offset, None for an empty cell; times without a zone are China's. Raises InputError (``field``).
 
     A bare number is an Excel serial date (1900 system). What lacks its year, or half of it, is refused, not guessed.
     """
     if value is None or str(value).strip() == "":
         return None
-    moment = value if isinstance(value, datetime) else _moment(unicodedata.normalize("NFKC", str(value)).strip())
+    moment = value if isinstance(value, datetime) else _moment(unicodedata.normalize("NFKC", str(value)).strip(), field)
     return (moment if moment.tzinfo else moment.replace(tzinfo=CHINA)).isoformat(timespec="seconds")
 
 
-def _moment(text: str) -> datetime:
+def _moment(text: str, field: str) -> datetime:
     bare = re.fullmatch(r"\d+(?:\.\d+)?", text) and not _NO_YEAR.fullmatch(text)
     found = _number(text) if bare else _written(text)
     if found is not None:
         return found
     advice = "应如 2019/11/10 18:59:24 或 2019年11月10日"
     if _NO_YEAR.fullmatch(text):
-        raise _refused(text, f"没有年份，{advice}")
+        raise _refused(field, text, f"没有年份，{advice}")
     if _SHORT_YEAR.fullmatch(text):
-        raise _refused(text, f"年份应写四位，{advice}")
-    raise _refused(text, advice)
+        raise _refused(field, text, f"年份应写四位，{advice}")
+    raise _refused(field, text, advice)
 
 
-def _refused(text: str, advice: str) -> InputError:
-    return InputError("invalid_value", "received_at", f"日期无法识别：{text[:40]!r}，{advice}")
+def _refused(field: str, text: str, advice: str) -> InputError:
+    return InputError("invalid_value", field, f"日期无法识别：{text[:40]!r}，{advice}")
 
 
 def _number(text: str) -> datetime | None:

@@ -27,7 +27,8 @@ _NAMES = {"whole": "整份作为一件", "chat": "按聊天记录的每一条", 
 # Column names of an item, by field.
 ITEM_COLUMNS = {"title": "标题", "text": "正文", "received_at": "日期", "external_id": "编号", "source": "来源",
                 "district": "区县", "address": "地址", "name": "反映人", "phone": "联系电话", "party": "党派",
-                "sector": "界别", "kind": "反映人类型", "reply": "答复内容"}  # fmt: skip
+                "sector": "界别", "kind": "反映人类型", "reply": "答复内容",
+                "replied_at": "答复时间"}  # fmt: skip
 _MAX_TITLE = 80
 _MAX_ITEMS = 2000
 _KINDS = "建议|提案|意见|情况|反映|思考|问题|请求|诉求|报告|信息|呼吁|议案|投诉|咨询|函"

@@ -28,7 +28,7 @@ from service.database import StoreError
 from service.reanalysis import prepare, switch
 from service.search import Filters, Index, matching, set_words, without_words
 from service.settings import Settings
-from service.store import Analysis, Outcome, Store, Stored, Submission
+from service.store import Analysis, Answer, Outcome, Store, Stored, Submission
 
 T = TypeVar("T")
 _LOG = logging.getLogger("minsheng")
@@ -268,7 +268,7 @@ def reindex(engine: Engine, store: Store, render: Callable[[Analysed], dict[str,
         yield len(numbers) + start + len(items)
 
 
-Settled = Callable[[sa.Connection, Sequence[tuple[int, Outcome] | InputError]], None]
+Settle = Callable[[sa.Connection, list[Answer]], list[Answer]]
 
 
 def store_batch(
@@ -277,11 +277,12 @@ def store_batch(
     batch: Sequence[Submission],
     render: Callable[[Analysed], dict[str, Any]],
     actor: str,
-    settle: Settled | None = None,
-) -> list[tuple[int, Outcome] | InputError]:
+    settle: Settle = lambda connection, answers: answers,
+) -> list[Answer]:
     """Analyse and store submissions in one transaction; (id, outcome) or the item's error, in order.
 
-    ``settle`` is called with the answer within the transaction. On the encoder's thread only.
+    Unchanged submissions are not analysed again, erased ones not at all. ``settle`` does what else belongs to the
+    transaction, and may change the answer. On the encoder's thread only.
     """
     answers = analyse_changed(engine, store, batch)
     return store_analysed(store, engine.models.encoder.encoder_id, batch, answers, render, actor, settle)
@@ -307,21 +308,21 @@ def store_analysed(
     answers: Sequence[Analysed | InputError | None],
     render: Callable[[Analysed], dict[str, Any]],
     actor: str,
-    settle: Settled | None = None,
-) -> list[tuple[int, Outcome] | InputError]:
+    settle: Settle = lambda connection, answers: answers,
+) -> list[Answer]:
     """The second half of ``store_batch``: store what ``analyse_changed`` answered."""
-    prepared: list[tuple[Submission, Analysis | None] | InputError] = [
-        answer
-        if isinstance(answer, InputError)
-        else (submission, analysis_of(answer, render(answer)) if answer else None)
-        for submission, answer in zip(batch, answers, strict=True)
-    ]
+    prepared: list[tuple[Submission, Analysis | None] | InputError] = []
+    for submission, answer in zip(batch, answers, strict=True):
+        if isinstance(answer, InputError):
+            prepared.append(answer)
+        else:
+            prepared.append((submission, analysis_of(answer, render(answer)) if answer else None))
+    settled: list[Answer] = []
 
-    def answer_of(outcomes: Sequence[tuple[int, Outcome]]) -> list[tuple[int, Outcome] | InputError]:
+    def finish(connection: sa.Connection, outcomes: Sequence[tuple[int, Outcome]]) -> None:
         done = iter(outcomes)
-        return [item if isinstance(item, InputError) else next(done) for item in prepared]
+        settled.extend(settle(connection, [i if isinstance(i, InputError) else next(done) for i in prepared]))
 
     rows = [item for item in prepared if not isinstance(item, InputError)]
-    if settle is None:
-        return answer_of(store.add(rows, encoder_id, actor))
-    return answer_of(store.add(rows, encoder_id, actor, lambda connection, done: settle(connection, answer_of(done))))
+    store.add(rows, encoder_id, actor, finish)
+    return settled

@@ -20,7 +20,7 @@ from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
 
 from nlp.taxonomy import Taxonomy
-from service import render
+from service import render, replies
 from service.cases import Cases
 from service.dates import CHINA
 from service.intake import guarded
@@ -68,8 +68,7 @@ def table(
         rows = (render.stored(item) for page, _ in pages for item in page)
         return Table("材料", dict.fromkeys(render.COLUMNS), rows)
     cases = {number: case for number, (case, _) in Cases(store).memberships().items()}
-    lines = (_ledger_row(item, cases.get(item.id), stands.get(item.id), taxonomy) for p, stands in pages for item in p)
-    return Table("台账", LEDGER, lines)
+    return Table("台账", LEDGER, _ledger_rows(store, pages, cases, taxonomy))
 
 
 def _pages(
@@ -82,6 +81,21 @@ def _pages(
         if state is not None:
             some = [number for number in some if number in stands and stands[number].state == state]
         yield store.get_many(some), stands
+
+
+def _ledger_rows(
+    store: Store,
+    pages: Iterator[tuple[list[Stored], Mapping[int, Standing]]],
+    cases: Mapping[int, int],
+    taxonomy: Taxonomy,
+) -> Iterator[dict[str, Any]]:
+    for page, stands in pages:
+        replied = replies.last(store, [item.id for item in page])
+        for item in page:
+            row = _ledger_row(item, cases.get(item.id), stands.get(item.id), taxonomy)
+            if row["办理结果"] is None and item.id in replied:
+                row["办理结果"] = render.reply(item, replied[item.id])
+            yield row
 
 
 def _ledger_row(item: Stored, case: int | None, stands: Standing | None, taxonomy: Taxonomy) -> dict[str, Any]:

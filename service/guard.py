@@ -8,6 +8,7 @@ elsewhere by way of a proxy or a rebound DNS name, and is refused. As soon as a 
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -108,6 +109,26 @@ class Guard:
 
     def _too_large(self) -> JSONResponse:
         return problem("body-too-large", 413, "请求体过大", f"请求体最多 {self.max_body_bytes} 字节")
+
+
+def described(document: dict[str, Any]) -> dict[str, Any]:
+    """An OpenAPI document that says how a caller shows who it is, and which operations anyone may ask for."""
+    document["components"]["securitySchemes"] = {
+        "key": {
+            "type": "http", "scheme": "bearer",
+            "description": "minsheng keys add 给出的密钥；没有设任何密钥时，本机请求不需要",
+        },
+        "session": {
+            "type": "apiKey", "in": "cookie", "name": COOKIE,
+            "description": "网页登录所得；改动数据的请求还须由本服务的页面发出",
+        },
+    }  # fmt: skip
+    document["security"] = [{"key": []}, {"session": []}]
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if f"{method.upper()} {path}" in _OPEN:
+                operation["security"] = []
+    return document
 
 
 def require_own_page(request: Request) -> None:

@@ -31,7 +31,8 @@ from service.database import StoreError
 from service.documents import Split
 from service.engine import Engine, QueueFull, store_batch
 from service.intake import Reading, Rejected, rejects_csv, understand
-from service.store import Outcome, Store, now
+from service.replies import take
+from service.store import Answer, Store, now
 from service.tables import imports
 
 _LOG = logging.getLogger("minsheng")
@@ -184,7 +185,7 @@ class Imports:
         number: int,
         owner: str,
         position: int,
-        answers: Sequence[tuple[int, Outcome] | InputError],
+        answers: Sequence[Answer],
     ) -> None:
         """Count a portion that began at ``position``, within its transaction; raises _Lost where it is not ours."""
         mine = *self._is(number), imports.c.owner == owner, imports.c.position == position, imports.c.state == "running"
@@ -214,7 +215,7 @@ class Imports:
         with self.store.reading() as connection:
             query = sa.select(imports.c.refused).where(*self._is(number))
             refused = json.loads(connection.execute(query).scalar_one_or_none() or "[]")
-        late = [Rejected(reading.good[at][0], field, detail) for at, field, detail in refused]
+        late = [Rejected(reading.good[at].row, field, detail) for at, field, detail in refused]
         self.end(number, owner, "done", rejects=rejects_csv(reading.sheet.columns, [*reading.bad, *late]))
 
     def end(self, number: int, owner: str, state: str, **values: str) -> None:
@@ -314,10 +315,14 @@ class Runner:
             if self._stopped.is_set():
                 self.jobs.end(number, self.owner, "queued")
                 return
-            batch = [submission for _, submission in reading.good[position : position + PORTION]]
+            portion = reading.good[position : position + PORTION]
+            batch = [item.submission for item in portion]
+            replies = [item.reply for item in portion]
 
-            def settle(connection: sa.Connection, answers: Any, at: int = position) -> None:
+            def settle(connection: sa.Connection, answers: Any, at: int = position, given: Any = replies) -> Any:
+                answers = take(self.jobs.store, connection, answers, given, actor)
                 self.jobs.advance(connection, number, self.owner, at, answers)
+                return answers
 
             try:
                 self.engine.run(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -21,6 +22,7 @@ from service.columns import FIELDS, guess_columns
 from service.dates import parse_date
 from service.documents import ITEM_COLUMNS, Split, read_text
 from service.docx import read_docx
+from service.replies import Reply, is_news
 from service.sheets import (
     REASON_COLUMN,
     ROW_COLUMN,
@@ -39,6 +41,11 @@ _LIMITS = {"source": 100, "external_id": 200, "district": 100, "name": 200, "pho
 # Rows, items and repeats that a report shows.
 _SHOWN_ROWS, _SHOWN_ITEMS, _SHOWN_REPEATS = 5, 200, 20
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# What stands in the column of the reply while there is none.
+_NO_REPLY = frozenset(
+    "无 暂无 没有 未答复 未回复 待答复 待回复 暂未答复 暂未回复 尚未答复 尚未回复 未办理 待办理 办理中 正在办理 未处理 "
+    "待处理 处理中 正在处理 待办 未办结 已受理 受理中 已派单 已交办 交办中 已转办 转办中 已签收".split()
+)
 
 
 @dataclass(frozen=True)
@@ -51,13 +58,22 @@ class Rejected:
 
 
 @dataclass(frozen=True)
+class Item:
+    """A row, the submission in it, and the reply that its source gave already."""
+
+    row: Row
+    submission: Submission
+    reply: Reply | None
+
+
+@dataclass(frozen=True)
 class Reading:
     """A file as understood. ``mapping``: field → column; ``good`` and ``bad``: its rows, in order."""
 
     name: str
     sheet: Sheet
     mapping: Mapping[str, str]
-    good: tuple[tuple[Row, Submission], ...]
+    good: tuple[Item, ...]
     bad: tuple[Rejected, ...]
 
 
@@ -111,7 +127,8 @@ def understand(
     good, bad = [], []
     for row in sheet.rows:
         try:
-            good.append((row, to_submission(row, mapping, source, max_chars)))
+            submission = to_submission(row, mapping, source, max_chars)
+            good.append(Item(row, submission, to_reply(row, mapping, max_chars)))
         except InputError as error:
             bad.append(Rejected(row, error.field, error.detail))
     return Reading(name, sheet, mapping, tuple(good), tuple(bad))
@@ -145,6 +162,17 @@ def to_submission(row: Row, mapping: Mapping[str, str], source: str | None, max_
     )
 
 
+def to_reply(row: Row, mapping: Mapping[str, str], max_chars: int) -> Reply | None:
+    """The reply in a row, None where it only says that there is none; raises InputError naming the field."""
+    given = [row.cells.get(mapping[name]) if name in mapping else None for name in ("reply", "replied_at")]
+    for name, value in zip(("reply", "replied_at"), given, strict=True):
+        if isinstance(value, Unreadable):
+            raise InputError("invalid_value", name, value.reason)
+    text = validate(_text(given[0]), "reply", max_chars, required=False).strip()
+    plain = re.sub(r"[\W_]+", "", text)
+    return Reply(text, parse_date(given[1], "replied_at")) if plain and plain not in _NO_REPLY else None
+
+
 def _text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
@@ -159,12 +187,13 @@ def _short(name: str, value: object) -> str | None:
 def report(reading: Reading, store: Store) -> dict[str, Any]:
     """What importing would do, and how the file was understood: for confirmation before anything is stored."""
     outcomes, repeats = _foretold(reading, store)
-    dates = sorted(s.received_at for _, s in reading.good if s.received_at)
+    dates = sorted(item.submission.received_at for item in reading.good if item.submission.received_at)
     shown = _SHOWN_ITEMS if reading.sheet.kind == "text" else _SHOWN_ROWS
     used = set(reading.mapping.values())
     notes = list(reading.sheet.notes)
     if "reply" in reading.mapping:
-        notes.append(f"列“{reading.mapping['reply']}”是答复，目前不导入")
+        replied = sum(item.reply is not None for item in reading.good)
+        notes.append(f"列“{reading.mapping['reply']}”是答复：{replied} 件已有答复，其中没有办理过的登记为已办结")
     return {
         "file": reading.name,
         "kind": reading.sheet.kind,
@@ -175,34 +204,50 @@ def report(reading: Reading, store: Store) -> dict[str, Any]:
         "unmapped": [column for column in reading.sheet.columns if column not in used],
         "received_from": dates[0] if dates else None,
         "received_to": dates[-1] if dates else None,
-        "undated": sum(s.received_at is None for _, s in reading.good),
+        "undated": sum(item.submission.received_at is None for item in reading.good),
         "repeats": repeats[:_SHOWN_REPEATS],
         "repeated": len(repeats),
         "notes": notes,
-        "first": [{"row": row.number, **asdict(submission)} for row, submission in reading.good[:shown]],
+        "first": [_outline(item) for item in reading.good[:shown]],
         "rejects": [{"row": r.row.number, "field": r.field, "detail": r.detail} for r in reading.bad[:_SHOWN_ITEMS]],
     }
+
+
+def _outline(item: Item) -> dict[str, Any]:
+    reply = item.reply or Reply("")
+    return {"row": item.row.number, **asdict(item.submission), "reply": reply.text, "replied_at": reply.at}
 
 
 def _foretold(reading: Reading, store: Store) -> tuple[Counter[Outcome], list[dict[str, Any]]]:
     """What storing row by row would do, and the rows that repeat an earlier one of the file (number or content)."""
     outcomes: Counter[Outcome] = Counter()
     repeats = []
-    last: dict[tuple[str, str], tuple[int, str]] = {}
+    last: dict[tuple[str, str], tuple[int, str, Reply | None]] = {}
     written: dict[tuple[str, str], int] = {}
-    for row, submission in reading.good:
+    for item in reading.good:
+        row, submission = item.row, item.submission
         identity, digest = (submission.source, submission.external_id), submission.sha256()
         content = (submission.title, submission.text)
         if identity in last:
             repeats.append({"row": row.number, "earlier": last[identity][0], "same": "external_id"})
-            outcomes["unchanged" if last[identity][1] == digest else "revised"] += 1
+            _, before, replied = last[identity]
+            outcomes["unchanged" if before == digest and item.reply in {None, replied} else "revised"] += 1
         else:
             if content in written:
                 repeats.append({"row": row.number, "earlier": written[content], "same": "text"})
-            outcomes[store.outcome(submission)] += 1
-        last[identity] = (row.number, digest)
+            outcomes[_outcome(item, store)] += 1
+        last[identity] = (row.number, digest, item.reply or last.get(identity, (0, "", None))[2])
         written.setdefault(content, row.number)
     return outcomes, repeats
+
+
+def _outcome(item: Item, store: Store) -> Outcome:
+    outcome = store.outcome(item.submission)
+    if outcome != "unchanged" or item.reply is None:
+        return outcome
+    known = store.find(item.submission)
+    with store.reading() as connection:
+        return "revised" if is_news(store, connection, known.id, item.reply) else outcome
 
 
 def rejects_csv(columns: Sequence[str], rejected: Iterable[Rejected]) -> str:

@@ -7,7 +7,7 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from nlp.errors import InputError
 from nlp.normalise import validate
 from service import audit
 from service.access import ROLES, Clock, Role, Unauthenticated, utc_now
+from service.cases import Conflict, NotFound
 from service.database import StoreError
 from service.store import Store
 from service.tables import api_keys, sessions
@@ -52,6 +53,10 @@ class Key:
         if self.expires_at is not None and datetime.fromisoformat(self.expires_at) <= moment:
             return "密钥已过期"
         return None
+
+    def plain(self, moment: datetime) -> dict[str, Any]:
+        """As data, with its ``state`` in words."""
+        return asdict(self) | {"state": self.problem(moment) or "有效"}
 
 
 class Keys:
@@ -89,13 +94,14 @@ class Keys:
             return [_key(row) for row in connection.execute(query).mappings()]
 
     def revoke(self, prefix: str, actor: str) -> Key:
-        """End a key and every log-in made with it, at once; raises InputError."""
+        """End a key and every log-in made with it, at once; raises InputError, NotFound or Conflict."""
+        validate(prefix, "prefix", _PREFIX_LENGTH)
         with self.store.writing() as connection:
             row = self._row(connection, api_keys.c.prefix == prefix)
             if row is None:
-                raise InputError("invalid_value", "prefix", f"没有前缀为 {prefix} 的密钥，见 minsheng keys list")
+                raise NotFound("prefix", f"没有前缀为 {prefix} 的密钥，见 minsheng keys list")
             if row["revoked_at"] is not None:
-                raise InputError("invalid_value", "prefix", f"密钥 {prefix} 已于 {row['revoked_at']} 撤销")
+                raise Conflict("prefix", f"密钥 {prefix} 已于 {row['revoked_at']} 撤销")
             here = self.store.mine(api_keys), api_keys.c.id == row["id"]
             ended = _text(self.clock())
             connection.execute(api_keys.update().where(*here).values(revoked_at=ended))

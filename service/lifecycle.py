@@ -27,6 +27,7 @@ from service import standings as kept
 from service.cases import CaseError, Conflict, NotFound, signed
 from service.dates import CHINA
 from service.fields import checked, unit_name
+from service.replies import keep
 from service.roster import must_know
 from service.settings import Settings
 from service.standings import STATE
@@ -324,10 +325,7 @@ class Lifecycle:
             case "returned" if standing.state in RUNNING:
                 return {"by_unit": standing.lead_unit}
             case "answered":
-                identity = self.store.next_number(connection, replies)
-                row = {"id": identity, "submission_id": number, "text": given["reply"], "at": self.store.now()}
-                connection.execute(replies.insert().values(office_id=self.store.office_id, **row))
-                return {"reply": identity}
+                return {"reply": keep(self.store, connection, number, given["reply"])}
             case "adopted" | "instructed" | "implemented":
                 if given.get("happened_on", "") > (today := self.today().isoformat()):
                     raise InputError("invalid_value", "happened_on", f"{given['happened_on']} 还没有到，今天是 {today}")

@@ -105,6 +105,11 @@ def masked_fields(item: Stored) -> dict[str, str]:
     return {field: mask(value, submission.submitter.name, public=public) for field, value in fields.items()}
 
 
+def reply(item: Stored, text: str) -> str:
+    """A reply to a stored submission, the personal data in it starred out."""
+    return mask(text, item.submission.submitter.name, public=_is_public(item))
+
+
 def _is_public(item: Stored) -> bool:
     return item.submission.submitter.kind in PUBLIC_KINDS
 

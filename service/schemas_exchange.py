@@ -6,7 +6,19 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from service.documents import Split
 from service.schemas import SubmitterIn
+
+
+class UploadQuery(BaseModel):
+    """以文件本身为请求体时，表单里的各项写在查询串中。"""
+
+    name: str | None = Field(None, description="文件名", max_length=200)
+    mapping: str = Field("", description="字段=列名，用逗号分隔")
+    source: str | None = Field(None, description="来源名称，写入每一条")
+    split: Split = Field("auto", description="DOCX 与文字怎样分成几件")
+    actor: str | None = Field(None, description="经办人；使用密钥时可不填")
+    dry_run: bool = Field(False, description="只报告会怎样，同预览")
 
 
 class UnderstoodOut(BaseModel):
@@ -21,6 +33,8 @@ class UnderstoodOut(BaseModel):
     district: str | None
     address: str | None
     submitter: SubmitterIn
+    reply: str = Field(description="来源已有的答复；没有则为空")
+    replied_at: str | None = Field(description="来源答复的时间；不详为 null")
 
 
 class RepeatOut(BaseModel):

@@ -71,11 +71,7 @@ def read_moment(field: str, value: object, *, end: bool = False) -> datetime | N
     if value is None:
         return None
     text = validate(value, field, _MAX_NAME).strip()
-    try:
-        found = parse_date(text)
-    except InputError as error:
-        raise InputError(error.type, field, error.detail) from error
-    moment = datetime.fromisoformat(found or "")
+    moment = datetime.fromisoformat(parse_date(text, field) or "")
     whole_day = not any(mark in text for mark in ":：时点T")
     return moment + timedelta(days=1) - timedelta(microseconds=1) if end and whole_day else moment
 

@@ -45,7 +45,7 @@ class Step:
 _ROUTE = ("support", "category", "days", "override", "reviewer")
 STEPS: dict[str, Step] = {
     # A person's steps.
-    "registered": Step("登记", _from("待审核"), (), ("category",)),
+    "registered": Step("登记", _from("待审核 已办结"), (), ("category",)),
     "kept": Step("留存", _from("待审核", "留存"), (), ("category", "reviewer")),
     "returned": Step("退回", _from("待审核 留存", "已退回") | _from("已转办 办理中", "待审核"), (), ("reviewer",)),
     "routed": Step("转办", _from("待审核 留存 已转办 办理中", "已转办"), ("unit",), _ROUTE),
@@ -73,6 +73,7 @@ STEPS: dict[str, Step] = {
     "received": Step("收到", _from(FIRST), by_hand=False),
     "analysed": Step("机器分析", _from(_ANY), by_hand=False),
     "indexed": Step("补检索用词", _from(_ANY), by_hand=False),
+    "replied": Step("来源答复", _from(_ANY) | _from(FIRST, "已办结"), by_hand=False),
     "revised": Step("修改", _from(_ANY) | _from("已退回", FIRST), by_hand=False),
     "corrected": Step("更正", _from(_ALIVE), by_hand=False),
     "merged": Step("并案", _from(_ANY), by_hand=False),
@@ -218,6 +219,7 @@ _CHANGES: dict[str, Callable[[Standing, Event, str], dict[str, Any]]] = {
     "reopened": _reopened,
     "extended": lambda s, e, _: {"due": e.detail["due"]},
     "answered": lambda s, e, _: {"replied_at": e.at},
+    "replied": lambda s, e, _: {"replied_at": e.detail["replied_at"] or e.at},
     "closed": lambda s, e, _: {"result": e.detail["result"]},
     "visited": lambda s, e, _: {"satisfaction": e.detail.get("rating") or s.satisfaction},
     "rated": lambda s, e, _: {"satisfaction": e.detail["rating"]},

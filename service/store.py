@@ -17,6 +17,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from nlp.contracts import FloatArray
+from nlp.errors import InputError
 from service.database import Database, StoreError
 from service.standings import keep
 from service.steps import Event
@@ -33,6 +34,8 @@ from service.tables import (
 )
 
 Outcome = Literal["new", "revised", "unchanged", "erased"]
+# To one of a batch: its number and what was done, or why it was not.
+Answer = tuple[int, Outcome] | InputError
 Batch = Sequence[tuple["Submission", "Analysis | None"]]
 # What else belongs to the transaction that stores a batch.
 Settle = Callable[[sa.Connection, Sequence[tuple[int, Outcome]]], None]

@@ -87,6 +87,11 @@ def _revised(detail: Detail, _names: Names) -> str:
     return f"修改{fields}" if fields else "来源内容有变，已更新"
 
 
+def _replied(detail: Detail, _names: Names) -> str:
+    day = detail["replied_at"] and datetime.fromisoformat(detail["replied_at"]).astimezone(CHINA).date()
+    return f"来源已答复（{day or '日期不详'}）"
+
+
 def _with_note(word: str) -> Callable[[Detail, Names], str]:
     names = ("level", "note")
     return lambda d, _: f"{word}：{'，'.join(d[name] for name in names if d.get(name))}".rstrip("：") + _when(d)
@@ -95,6 +100,7 @@ def _with_note(word: str) -> Callable[[Detail, Names], str]:
 _WORDS: dict[str, Callable[[Detail, Names], str]] = {
     "received": lambda d, _: f"收到（来源：{d['source']}）",
     "analysed": lambda d, _: f"机器分析（{d['model']}）",
+    "replied": _replied,
     "revised": _revised,
     "registered": lambda d, _: f"登记，编号 {d['number']}",
     "routed": _routed,

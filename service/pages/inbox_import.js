@@ -3,7 +3,7 @@
 
 const FIELD_NAMES = {
   text: "正文", title: "标题", received_at: "收到日期", external_id: "编号", source: "来源", district: "区（市、县）", address: "地址",
-  name: "反映人", phone: "联系电话", party: "党派", sector: "界别", kind: "反映人类型",
+  name: "反映人", phone: "联系电话", party: "党派", sector: "界别", kind: "反映人类型", reply: "答复", replied_at: "答复时间",
 };
 const POLL = 500;
 

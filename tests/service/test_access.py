@@ -18,8 +18,10 @@ from nlp.errors import InputError
 from service import access, cli, render
 from service.access import ROLES, ROUTES, Limiter, TooManyRequests, Unauthenticated
 from service.app import create_app
+from service.cases import Conflict, NotFound
 from service.database import StoreError
 from service.engine import Models
+from service.guard import COOKIE
 from service.keys import IDLE, LONGEST, Keys
 from service.settings import PAGES, ROOT, Settings
 from service.store import Store, Stored, Submission, Submitter
@@ -144,6 +146,18 @@ def test_a_route_that_nobody_listed_is_for_admins(keyed: Keyed, monkeypatch: pyt
 def test_only_a_plain_dry_run_is_for_viewers(shared: Keyed) -> None:
     for query in ("dry_run=true&dry_run=false", "dry_run=false&dry_run=true", "dry_run=false", "dry_run=1"):
         assert shared.client("viewer").post(f"/v1/submissions?{query}", json={"items": []}).status_code == 403
+
+
+def test_the_document_tells_how_to_show_who_asks(shared: Keyed) -> None:
+    document = shared.client("viewer").get("/openapi.json").json()
+    kept = {
+        name: (s["type"], s.get("scheme") or s["name"]) for name, s in document["components"]["securitySchemes"].items()
+    }
+    assert kept == {"key": ("http", "bearer"), "session": ("apiKey", COOKIE)}
+    assert document["security"] == [{"key": []}, {"session": []}]
+    operations = {f"{m.upper()} {path}": o for path, found in document["paths"].items() for m, o in found.items()}
+    assert {line for line, o in operations.items() if o.get("security") == []} == {"GET /healthz", "POST /login"}
+    assert all(ROUTES[line] is not None for line, o in operations.items() if "security" not in o)
 
 
 def test_the_table_in_the_guide_is_this_one() -> None:
@@ -316,11 +330,64 @@ def test_a_key_that_cannot_be_made(arguments: dict[str, Any], message: str, stor
 def test_a_key_is_revoked_once(store: Store) -> None:
     keys = Keys(store, Hand())
     key, _ = keys.add("OA系统", "viewer", "王芳")
-    with pytest.raises(InputError, match="prefix：没有前缀为 ms_x 的密钥，见 minsheng keys list"):
+    with pytest.raises(NotFound, match="prefix：没有前缀为 ms_x 的密钥，见 minsheng keys list"):
         keys.revoke("ms_x", "王芳")
     assert keys.revoke(key.prefix, "李雷").revoked_at == "2026-05-06T09:00:00+00:00"
-    with pytest.raises(InputError, match=f"prefix：密钥 {key.prefix} 已于 2026-05-06T09:00:00\\+00:00 撤销"):
+    with pytest.raises(Conflict, match=f"prefix：密钥 {key.prefix} 已于 2026-05-06T09:00:00\\+00:00 撤销"):
         keys.revoke(key.prefix, "李雷")
+
+
+def test_keys_over_http(keyed: Keyed) -> None:
+    admin = keyed.client("admin")
+    asked = {"name": "OA系统", "role": "viewer", "expires": "2026-12-31", "actor": "王芳"}
+    made = admin.post("/v1/keys", json=asked)
+    assert (made.status_code, made.headers["cache-control"]) == (201, "no-store")
+    key = made.json()
+    secret = key.pop("key")
+    assert secret.startswith(key["prefix"])
+    assert (key["state"], key["expires_at"], key["last_used_at"]) == ("有效", "2026-12-31T15:59:59+00:00", None)
+    listed = admin.get("/v1/keys")
+    assert listed.json()["items"][-1] == key
+    assert [item["state"] for item in listed.json()["items"]] == ["有效"] * 3 + ["密钥已过期", "密钥已撤销", "有效"]
+    assert secret not in listed.text
+    reader = TestClient(keyed.app, base_url="http://minsheng.example", headers={"Authorization": f"Bearer {secret}"})
+    assert reader.get("/v1/me").json()["name"] == "OA系统"
+    revoked = admin.post(f"/v1/keys/{key['prefix']}/revoke", json={})
+    assert (revoked.status_code, revoked.json()["state"]) == (200, "密钥已撤销")
+    assert reader.get("/v1/me").json()["detail"] == "密钥已撤销"
+    rows = [(row["actor"], row["action"], row["subject"]) for row in admin.get("/v1/audit").json()["items"]]
+    subject = f"key {key['prefix']}"
+    assert rows[-2:] == [("王芳（经 admin 密钥）", "key_added", subject), ("admin 密钥", "key_revoked", subject)]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "expected"),
+    [
+        ("/v1/keys", {"name": "x", "role": "root"}, (422, "invalid-request")),
+        ("/v1/keys", {"name": "x", "role": "viewer", "expires": "明年"}, (422, "invalid-item")),
+        ("/v1/keys", {"name": "x", "role": "viewer", "expires": "2026-05-07"}, (422, "invalid-item")),
+        ("/v1/keys", {"name": " ", "role": "viewer"}, (422, "invalid-item")),
+        ("/v1/keys/ms_x/revoke", {}, (404, "not-found")),
+        ("/v1/keys/ms_x%00/revoke", {}, (422, "invalid-item")),
+        ("/v1/keys/revoked/revoke", {}, (409, "conflict")),
+    ],
+)
+def test_what_cannot_be_done_to_a_key_is_said(
+    path: str, body: dict[str, Any], expected: tuple[int, str], keyed: Keyed
+) -> None:
+    path = path.replace("/revoked/", f"/{keyed.secrets['revoked'][:11]}/")
+    assert problem(keyed.client("admin").post(path, json=body)) == expected
+    assert len(keyed.keys.all()) == 5
+
+
+def test_without_keys_whoever_makes_the_first_is_named(client: TestClient) -> None:
+    asked = {"name": "OA系统", "role": "admin"}
+    assert client.post("/v1/keys", json=asked).json()["errors"] == [{"field": "actor", "type": "missing_field"}]
+    made = client.post("/v1/keys", json=asked | {"actor": "王芳"}).json()
+    assert problem(client.get("/v1/keys")) == (401, "unauthenticated")
+    own = {"Authorization": f"Bearer {made['key']}"}
+    assert client.post(f"/v1/keys/{made['prefix']}/revoke", json={}, headers=own).status_code == 200
+    assert [item["state"] for item in client.get("/v1/keys").json()["items"]] == ["密钥已撤销"]
 
 
 def test_offices_have_their_own_keys(settings: Settings, store: Store) -> None:

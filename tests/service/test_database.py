@@ -339,14 +339,72 @@ def test_what_cannot_be_written_is_503_and_leaves_nothing_half_done(
     store.close()
 
 
-def test_a_postgresql_that_only_reads_is_a_store_error(empty_postgresql: str) -> None:
+@contextmanager
+def failing_insert(url: str, statement: str) -> Iterator[None]:
+    """The server does this in the midst of a transaction that has stored submissions."""
+    with plain(url) as connection:
+        connection.exec_driver_sql(
+            f"CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {statement}; RETURN NEW; END $$"
+        )
+        connection.exec_driver_sql("CREATE TRIGGER fail BEFORE INSERT ON analyses FOR EACH ROW EXECUTE FUNCTION fail()")
+    yield
+    with plain(url) as connection:
+        connection.exec_driver_sql("DROP FUNCTION fail CASCADE")
+
+
+@contextmanager
+def altered(url: str, on: str, off: str) -> Iterator[None]:
+    """The database of ``url`` is set so for those who connect anew, which everybody must."""
+    parsed = sa.make_url(url)
+    engine = sa.create_engine(parsed.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    gone = sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
+    for step in (on, off):
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"ALTER DATABASE {parsed.database} {step}")
+            connection.execute(gone, {"name": parsed.database})
+        if step == on:
+            yield
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        ("disk", "磁盘已满，请腾出空间后再试"),
+        ("lost", "请检查数据库服务是否运行、网络与权限，或稍后再试"),
+        ("refused", "请检查数据库服务是否运行、网络与权限，或稍后再试"),
+        ("read-only", "数据库只能读"),
+    ],
+)
+def test_trouble_of_postgresql_is_503_and_leaves_nothing_half_done(
+    trouble: str, said: str, empty_postgresql: str, models: Models, caplog: pytest.LogCaptureFixture
+) -> None:
     store = Store(empty_postgresql, "default")
-    store.add([(submission(1), analysis())], ENCODER, "t")
-    with plain(store.url) as connection:
-        name = sa.make_url(store.url).database
-        connection.execute(sa.text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
-    store.close()
-    with pytest.raises(StoreError, match="read-only transaction。请检查数据库服务是否运行"):
-        store.add([(submission(2), analysis())], ENCODER, "t")
-    assert store.count() == 1
+    troubles = {
+        "disk": lambda: failing_insert(
+            store.url, "RAISE 'could not extend file: No space left' USING ERRCODE = '53100'"
+        ),
+        "lost": lambda: failing_insert(store.url, "PERFORM pg_terminate_backend(pg_backend_pid())"),
+        "refused": lambda: altered(store.url, "ALLOW_CONNECTIONS false", "ALLOW_CONNECTIONS true"),
+        "read-only": lambda: altered(
+            store.url, "SET default_transaction_read_only = on", "RESET default_transaction_read_only"
+        ),
+    }
+    items = [{"external_id": str(i), "text": LAMP} for i in range(3)]
+    settings = Settings(database_url=store.url)
+    with TestClient(create_app(settings, models, store), base_url="http://127.0.0.1:8000") as client:
+        client.post("/v1/submissions", json={"items": [{"external_id": "before", "text": LAMP}]})
+        before = (store.stamp(), store.count(), store.get(1))
+        with troubles[trouble]():
+            refused = client.post("/v1/submissions", json={"items": items})
+            assert (refused.status_code, refused.json()["type"]) == (503, "urn:minsheng:problem:store-unavailable")
+            assert refused.headers["Retry-After"]
+            assert said in caplog.text
+            assert str(sa.make_url(store.url).database) not in refused.text
+            reads = client.get("/v1/submissions").status_code
+            assert reads == (503 if trouble == "refused" else 200)
+            assert client.get("/healthz").status_code == 200
+        assert (store.stamp(), store.count(), store.get(1)) == before
+        done = client.post("/v1/submissions", json={"items": items}).json()["items"]
+        assert [item["outcome"] for item in done] == ["new"] * 3
     store.close()

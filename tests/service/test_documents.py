@@ -12,6 +12,7 @@ from service.archives import ClassifiedFile, IntakeError
 from service.documents import SPLITS
 from service.intake import Reading, read, understand
 from service.sheets import Sheet
+from service.store import Submission
 
 W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 BREAK = '<w:r><w:br w:type="page"/></w:r>'
@@ -60,6 +61,10 @@ def items(sheet: Sheet) -> list[tuple[str, str]]:
     return [(row.cells.get("标题", ""), row.cells["正文"]) for row in sheet.rows]
 
 
+def submissions(reading: Reading) -> list[Submission]:
+    return [item.submission for item in reading.good]
+
+
 def understood(content: bytes, name: str = "a.docx") -> Reading:
     return understand(name, content, {}, "s", "auto", 20_000)
 
@@ -82,7 +87,7 @@ def test_one_item_with_sections_stays_one() -> None:
         "日期": "2024年5月6日", "正文": "一、存在的问题\n雨天乘客无处避雨。\n二、建议\n在出口加装雨棚。",
     }  # fmt: skip
     assert sheet.notes == ("整份作为一件，共 1 件",)
-    [(_, submission)] = understand("a.txt", ONE.encode(), {}, "会议", "auto", 1000).good
+    [submission] = submissions(understand("a.txt", ONE.encode(), {}, "会议", "auto", 1000))
     assert submission.submitter.sector == "经济界"
     assert submission.received_at == "2024-05-06T00:00:00+08:00"
 
@@ -151,15 +156,15 @@ def test_a_letter_with_paragraphs_stays_one() -> None:
 def test_chat_pastes(text: str) -> None:
     reading = understood(text.encode(), "群聊.txt")
     assert not reading.bad
-    assert [s.submitter.name for _, s in reading.good] == ["张三", "李四"]
-    assert [s.text for _, s in reading.good] == ["路灯坏了\n还没人修", "井盖松动"]
-    assert all((s.received_at or "").startswith("2024-05-06T1") for _, s in reading.good)
+    assert [s.submitter.name for s in submissions(reading)] == ["张三", "李四"]
+    assert [s.text for s in submissions(reading)] == ["路灯坏了\n还没人修", "井盖松动"]
+    assert all((s.received_at or "").startswith("2024-05-06T1") for s in submissions(reading))
 
 
 def test_labels_that_come_again_part_the_items() -> None:
     text = "标题：路灯\n反映单位：某街道办\n内容：路灯坏了，\n没人修。\n日期：11月10日\n标题：油烟\n内容：烧烤店油烟。\n工作单位：某公司"
     reading = understood(text.encode(), "a.txt")
-    [(_, second)] = reading.good
+    [second] = submissions(reading)
     assert (second.title, second.text) == ("油烟", "烧烤店油烟。\n工作单位：某公司")
     [bad] = reading.bad
     assert "没有年份" in bad.detail
@@ -242,7 +247,7 @@ def test_a_table_with_a_header_is_rows() -> None:
     )
     sheet = read("a.docx", docx(p("五月汇总"), table))
     reading = understand("a.docx", docx(table), {}, None, "auto", 1000)
-    assert [(s.external_id, s.source, s.text) for _, s in reading.good] == [
+    assert [(s.external_id, s.source, s.text) for s in submissions(reading)] == [
         ("1", "来电", "路灯坏了"),
         ("2", "来电", "油烟大"),
     ]
@@ -257,7 +262,7 @@ def test_forms_are_items() -> None:
         for title, text in (("路灯", "坏了。"), ("油烟", "很大。"))
     ]
     reading = understood(docx(*forms))
-    assert [(s.title, s.text, s.submitter.name, s.submitter.sector) for _, s in reading.good] == [
+    assert [(s.title, s.text, s.submitter.name, s.submitter.sector) for s in submissions(reading)] == [
         ("路灯", "坏了。", "张三", "经济界"), ("油烟", "很大。", "张三", "经济界"),
     ]  # fmt: skip
 

@@ -223,9 +223,13 @@ def test_no_table_file_of_postgresql_keeps_what_was_erased(
     store = Store(empty_postgresql, "default")
     fill(store)
 
-    def on_disk() -> set[str]:
+    def execute(*statements: str) -> None:
         with psycopg.connect(address.format("postgres").replace("+psycopg", ""), autocommit=True) as connection:
-            connection.execute("CHECKPOINT")
+            for statement in statements:
+                connection.execute(statement)
+
+    def on_disk() -> set[str]:
+        execute("CHECKPOINT")
         return traces(data / "base")
 
     with store.writing() as connection:
@@ -233,6 +237,9 @@ def test_no_table_file_of_postgresql_keeps_what_was_erased(
     assert on_disk()
     assert erase(store, [21], *SIGNED)[0].purged
     assert on_disk() == set()
+    assert traces(data / "pg_wal")  # the log of what was written before, until its files are used again
+    execute(*("SELECT pg_switch_wal()", "CHECKPOINT") * 10)  # as the guide says
+    assert traces(data) == set()
     monkeypatch.setattr(database, "_PATIENCE", 1)
     impatient, other = Store(store.url, "default"), Store(store.url, "default")
     with other.reading() as connection:

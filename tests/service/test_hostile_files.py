@@ -16,7 +16,7 @@ from service.archives import ClassifiedFile, IntakeError, plain_name
 from service.intake import Reading, read, rejects_csv, report, to_submission, understand
 from service.sheets import Row
 from service.store import Store
-from tests.service.test_documents import docx, p
+from tests.service.test_documents import docx, p, submissions
 
 NS = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
@@ -187,7 +187,7 @@ def test_ten_thousand_columns_are_refused() -> None:
 
 def test_a_cell_of_ten_megabytes_is_one_bad_row() -> None:
     reading = understood(("编号,正文\n1," + "字" * 3_500_000 + "\n2,路灯坏了\n").encode(), "a.csv")
-    assert [s.external_id for _, s in reading.good] == ["2"]
+    assert [s.external_id for s in submissions(reading)] == ["2"]
     assert [(r.field, r.detail) for r in reading.bad] == [("text", "最多 20000 个字符，实为 3500000 个")]
 
 
@@ -251,8 +251,8 @@ def test_a_banner_above_the_header_and_merged_cells() -> None:
         ["3", None, "油烟大"],
     ]
     reading = understand("a.xlsx", book(rows, change=change), {}, None, "auto", 1000)
-    assert [(s.external_id, s.source) for _, s in reading.good] == [("1", "来电"), ("2", "来电"), ("3", "import")]
-    assert [row.number for row, _ in reading.good] == [3, 4, 5]
+    assert [(s.external_id, s.source) for s in submissions(reading)] == [("1", "来电"), ("2", "来电"), ("3", "import")]
+    assert [item.row.number for item in reading.good] == [3, 4, 5]
     assert reading.sheet.notes == ("表头在第 2 行，此前的内容未导入", "有 1 行是隐藏的，也已读取")
 
 
@@ -274,7 +274,7 @@ def test_formulas_and_errors_are_reported_where_they_matter() -> None:
         ["4", "路灯坏了", "#N/A"],
     ]
     reading = understood(book(rows))
-    assert [s.external_id for _, s in reading.good] == ["2", "4"]
+    assert [s.external_id for s in submissions(reading)] == ["2", "4"]
     assert [(r.row.number, r.field) for r in reading.bad] == [(2, "text"), (4, "text")]
     assert "文件中没有它的计算结果，请用 Excel 打开并保存" in reading.bad[0].detail
     assert reading.bad[1].detail == "单元格是错误值 #REF!"
@@ -290,7 +290,7 @@ def test_dates_in_a_workbook_keep_their_time() -> None:
         ["d路灯", "11月10日"],
     ]
     reading = understood(book(rows))
-    assert [s.received_at for _, s in reading.good] == [
+    assert [s.received_at for s in submissions(reading)] == [
         "2019-11-10T18:59:24+08:00", "2019-11-10T18:59:24+08:00", "2019-11-10T18:59:00+08:00",
     ]  # fmt: skip
     assert "没有年份" in reading.bad[0].detail
@@ -330,10 +330,11 @@ def test_a_corrected_row_is_itself_again() -> None:
     table = rejects_csv(first.sheet.columns, first.bad)
     assert "'=1+1" in table
     assert "'+没人修" in table
-    [(row, again)] = understood(table.replace("昨天", "2024-05-07").encode(), "b.csv").good
+    [item] = understood(table.replace("昨天", "2024-05-07").encode(), "b.csv").good
+    row, again = item.row, item.submission
     assert (row.number, again.title, again.text) == (3, "=1+1", "+没人修")
     whole = understood(original.replace("昨天".encode(), b"2024-05-07"), "a.csv")
-    assert whole.good[1][1] == again  # so the whole file, corrected, brings nothing twice
+    assert submissions(whole)[1] == again  # so the whole file, corrected, brings nothing twice
 
 
 def test_the_report_tells_what_would_happen(store: Store) -> None:
@@ -351,9 +352,14 @@ def test_the_report_tells_what_would_happen(store: Store) -> None:
     }
     assert told["unmapped"] == ["颜色"]
     assert told["repeats"][-1] == {"row": 5, "earlier": 2, "same": "text"}
-    assert told["notes"] == ["列“答复内容”是答复，目前不导入"]
+    assert told["notes"] == ["列“答复内容”是答复：1 件已有答复，其中没有办理过的登记为已办结"]
     assert (told["received_from"], told["received_to"]) == ("2024-05-06T00:00:00+08:00",) * 2
-    assert told["first"][0]["text"] == "路灯坏了"
+    assert [told["first"][n][name] for n in (0, 1) for name in ("text", "reply")] == [
+        "路灯坏了",
+        "已修",
+        "路灯坏了",
+        "",
+    ]
     assert told["rejects"] == [{"row": 6, "field": "text", "detail": "内容为空"}]
 
 

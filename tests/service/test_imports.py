@@ -62,6 +62,7 @@ def _submit(jobs: Imports, content: bytes | None = None, **changed: Any) -> int:
     return jobs.submit("a.csv", _csv() if content is None else content, **given).id
 
 
+@pytest.mark.both_engines
 def test_a_job_stores_all_rows_and_lets_the_file_go(jobs: Imports, engine: Engine, store: Store) -> None:
     content = _csv() + "N-x,坏,昨天,烧烤店油烟\nN-y,,,\n".encode()
     number = _submit(jobs, content)
@@ -98,6 +99,7 @@ def test_what_the_analysis_refuses_is_among_the_rejects(
     assert (row["编号"], row["原行号"], row["未导入原因"]) == ("N-7", "9", "text：不行")
 
 
+@pytest.mark.both_engines
 def test_a_job_that_was_cut_short_goes_on_where_it_was(
     jobs: Imports, engine: Engine, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +128,7 @@ def test_a_job_that_was_cut_short_goes_on_where_it_was(
     assert store.count() == ROWS
 
 
+@pytest.mark.both_engines
 def test_a_portion_of_one_who_lost_the_lease_leaves_nothing(
     jobs: Imports, engine: Engine, store: Store, clock: Clock
 ) -> None:
@@ -136,7 +139,7 @@ def test_a_portion_of_one_who_lost_the_lease_leaves_nothing(
     assert jobs.claim("quick") == number
     from service.engine import store_batch
 
-    batch = [submission for _, submission in reading.good]
+    batch = [item.submission for item in reading.good]
     with pytest.raises(imports_module._Lost):
         engine.run(
             lambda: store_batch(
@@ -160,6 +163,7 @@ def test_a_portion_of_one_who_lost_the_lease_leaves_nothing(
     assert jobs.get(number).new == 1
 
 
+@pytest.mark.both_engines
 def test_two_runners_never_share_a_job(settings: Settings, jobs: Imports, models: Models, store: Store) -> None:
     numbers = [_submit(jobs, _csv(40), source=f"s{n}") for n in range(4)]
     other = Store(settings.database_url, settings.office_id)
@@ -182,6 +186,7 @@ def test_two_runners_never_share_a_job(settings: Settings, jobs: Imports, models
     other.close()
 
 
+@pytest.mark.both_engines
 def test_cancel_keeps_what_is_stored_and_drops_the_file(
     jobs: Imports, engine: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,7 +285,7 @@ def test_too_many_waiting_jobs_are_refused(jobs: Imports, monkeypatch: pytest.Mo
         _submit(jobs)
 
 
-def _ended(client: TestClient, number: int) -> dict[str, Any]:
+def ended(client: TestClient, number: int) -> dict[str, Any]:
     for _ in range(20_000):
         job: dict[str, Any] = client.get(f"/v1/imports/{number}").json()
         if job["state"] not in {"queued", "running"}:
@@ -288,6 +293,7 @@ def _ended(client: TestClient, number: int) -> dict[str, Any]:
     raise AssertionError(job)
 
 
+@pytest.mark.both_engines
 def test_import_over_http(client: TestClient) -> None:
     files = {"file": ("../../etc/C:\\x\\工单\0.csv", _csv(40) + "N-z,,昨天,路灯\n".encode())}
     form = {"source": "12345", "mapping": "title=标题"}
@@ -303,7 +309,7 @@ def test_import_over_http(client: TestClient) -> None:
     assert started.headers["location"] == f"/v1/imports/{number}"
     assert "/" not in started.json()["name"]
     assert "\\" not in started.json()["name"]
-    job = _ended(client, number)
+    job = ended(client, number)
     assert (job["state"], job["new"], job["rejected"], job["done"], job["total"]) == ("done", 40, 1, 41, 41)
     assert client.get("/readyz").json()["submissions"] == 40
     assert client.get("/v1/imports").json() == {"items": [job], "next": None}
@@ -312,7 +318,7 @@ def test_import_over_http(client: TestClient) -> None:
     assert rejects.headers["content-type"] == "text/csv; charset=utf-8"
     corrected = rejects.content.replace("昨天".encode(), b"2024-05-06")
     again = client.post("/v1/imports", files={"file": ("改.csv", corrected)}, data=form).json()
-    assert _ended(client, again["id"])["new"] == 1
+    assert ended(client, again["id"])["new"] == 1
 
     assert client.post(f"/v1/imports/{number}/cancel").json()["type"].endswith(":conflict")
     assert client.delete(f"/v1/imports/{number}").status_code == 204
@@ -329,7 +335,52 @@ def test_pasted_text_over_http(client: TestClient) -> None:
     ]
     assert client.post("/v1/imports/preview", data={"text": text, "split": "whole"}).json()["read"] == 1
     job = client.post("/v1/imports", data={"text": text, "source": "会议"}).json()
-    assert _ended(client, job["id"])["new"] == 2
+    assert ended(client, job["id"])["new"] == 2
+
+
+def test_the_file_itself_as_the_body(client: TestClient) -> None:
+    query: dict[str, Any] = {"name": "../五月.csv", "source": "热线", "actor": "王芳", "mapping": "title=编号"}
+    told = client.post(
+        "/v1/imports", content=_csv(3), headers={"content-type": "text/csv"}, params=query | {"dry_run": 1}
+    )
+    assert (told.status_code, told.json()["file"], told.json()["new"]) == (200, "五月.csv", 3)
+    shown = client.post("/v1/imports/preview", content=_csv(3), headers={"content-type": "text/csv"}, params=query)
+    assert shown.json() == told.json()
+    binary = {"content-type": "application/octet-stream"}
+    job = client.post("/v1/imports", content=_csv(3), headers=binary, params=query).json()
+    assert (job["name"], job["source"], job["actor"], ended(client, job["id"])["new"]) == (
+        "五月.csv",
+        "热线",
+        "王芳",
+        3,
+    )
+    assert client.get("/v1/submissions/1").json()["title"] == "N-0"
+    unnamed = client.post("/v1/imports", content=_csv(3), headers={"content-type": "text/csv; charset=utf-8"})
+    assert (unnamed.status_code, unnamed.json()["name"], unnamed.json()["actor"]) == (202, "上传的文件.csv", "import")
+    split = {"split": "whole"}
+    pasted = client.post(
+        "/v1/imports/preview", content="一、甲\n二、乙".encode(), headers={"content-type": "text/plain"}, params=split
+    )
+    assert (pasted.json()["kind"], pasted.json()["read"]) == ("text", 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "query", "status", "kind"),
+    [
+        (b"x", {}, 422, "unreadable-file"),  # of no known ending
+        (b"", {"name": "a.csv"}, 422, "unreadable-file"),
+        (b"%PDF-1.7", {"name": "a.pdf"}, 422, "unreadable-file"),
+        (b"x", {"name": "a.txt", "split": "magic"}, 422, "invalid-request"),
+        (b"x", {"name": "a.txt", "source": "x" * 101}, 422, "invalid-item"),
+    ],
+)
+def test_a_body_that_is_no_file_of_ours_is_refused(
+    client: TestClient, content: bytes, query: dict[str, str], status: int, kind: str
+) -> None:
+    headers = {"content-type": "application/octet-stream"}
+    response = client.post("/v1/imports", content=content, headers=headers, params=query)
+    assert (response.status_code, response.json()["type"]) == (status, f"urn:minsheng:problem:{kind}")
+    assert client.get("/v1/imports").json()["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -382,9 +433,10 @@ def test_a_large_upload_is_refused_while_it_comes(client: TestClient) -> None:
 def test_a_restarted_service_goes_on(settings: Settings, models: Models, store: Store) -> None:
     number = _submit(Imports(store, settings.max_chars))
     with TestClient(create_app(settings, models, store), base_url="http://127.0.0.1:8000") as client:
-        assert _ended(client, number)["new"] == ROWS
+        assert ended(client, number)["new"] == ROWS
 
 
+@pytest.mark.both_engines
 def test_hostile_text_is_stored_as_it_is(client: TestClient) -> None:
     hostile = "<script>alert(1)</script>'; DROP TABLE submissions; --"
     line = dict.fromkeys(
@@ -393,7 +445,7 @@ def test_hostile_text_is_stored_as_it_is(client: TestClient) -> None:
     )
     content = json.dumps({**line, "name": "<b>", "phone": "1", "text": hostile + "路灯坏了"}).encode()
     job = client.post("/v1/imports", files={"file": ("<b>.jsonl", content)}).json()
-    assert _ended(client, job["id"])["new"] == 1
+    assert ended(client, job["id"])["new"] == 1
     stored = client.get("/v1/submissions/1")
     assert stored.headers["content-type"] == "application/json"
     assert stored.json()["title"] == hostile

@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
 from nlp.units import Unit, Units
+from service import replies
 from service.cases import Cases, Conflict, NotFound
 from service.lifecycle import Lifecycle, Rules, Stale, StepRefused, load_rules
 from service.reanalysis import prepare, switch
+from service.replies import Reply
 from service.settings import ROOT, Settings
 from service.steps import IDLE, OUTCOMES, STATES, STEPS, Event, Standing, fold, follow, possible
 from service.store import Analysis, Store, Submission, Submitter
@@ -123,6 +125,7 @@ def test_the_guide_has_the_same_table() -> None:
 # The way of a submission
 
 
+@pytest.mark.both_engines
 def test_from_registration_to_the_archive(life: Lifecycle) -> None:
     assert life.standing([1, 99]) == {1: Standing()}
     standing = take(life, "registered")
@@ -163,6 +166,7 @@ def test_a_step_registers_what_has_no_number_and_numbers_start_anew_each_year(li
     assert take(life, "registered", number=4).number == "2025-000001"
 
 
+@pytest.mark.both_engines
 def test_a_refused_step_gives_its_number_back(life: Lifecycle) -> None:
     life.store.now = at("2026-12-28T02:00:00+00:00")
     with pytest.raises(CalendarEnds, match="没有 2027 年"):
@@ -253,6 +257,7 @@ def test_withdrawn_keeps_everything_leaves_counts_and_comes_back_by_an_event(lif
     assert cases.outline(case).count == 3
 
 
+@pytest.mark.both_engines
 def test_one_answer_answers_all_members_of_a_case(life: Lifecycle) -> None:
     Cases(life.store).merge(2, [1, 2, 3], *WHO)
     assert life.step(2, "routed", *WHO, {"unit": "zf"}, members=True) == (2, 1, 3)
@@ -335,6 +340,7 @@ def test_a_stale_caller_is_told(life: Lifecycle) -> None:
     assert life.standing([1])[1].state == "待审核"
 
 
+@pytest.mark.both_engines
 def test_due_soon_and_overdue(life: Lifecycle) -> None:
     for number, days in ((1, 1), (2, 3), (3, 4)):
         take(life, "routed", number=number, days=days)
@@ -375,6 +381,7 @@ def test_where_the_calendar_ends_what_is_due_is_still_told(life: Lifecycle) -> N
 # Corrections
 
 
+@pytest.mark.both_engines
 def test_people_outrank_every_later_analysis(life: Lifecycle, taxonomy: Taxonomy) -> None:
     life.correct(1, "李雷", "是油烟，不是路灯", taxonomy, matter="fumes_odour")
     reanalyse(life.store, 1, analysis("urban"))
@@ -490,13 +497,15 @@ def test_every_step_has_words(life: Lifecycle, taxonomy: Taxonomy) -> None:
     other = [Event(1, kind, "t", "2026-03-02T02:00:00+00:00", detail) for kind, detail in (
         ("follows", {"earlier": 3, "reason": "x"}), ("unfollowed", {"earlier": 3}), ("revised", {"fields": ["title"]}),
         ("revised", {"before": "a", "after": "b"}), ("unmerged", {"case": 2, "whole": False}), ("erased", {}),
-        ("exported", {}),
+        ("exported", {}), ("replied", {"replied_at": "2026-03-01T16:30:00+00:00"}), ("replied", {"replied_at": None}),
     )]  # fmt: skip
     assert [entry["what"] for entry in timeline(other, {})] == [
-        "登记为 3 号的续报", "解除与 3 号的续报关系", "修改标题", "来源内容有变，已更新", "撤出并案 2", "删除", "exported"
+        "登记为 3 号的续报", "解除与 3 号的续报关系", "修改标题", "来源内容有变，已更新", "撤出并案 2", "删除", "exported",
+        "来源已答复（2026-03-02）", "来源已答复（日期不详）",
     ]  # fmt: skip
 
 
+@pytest.mark.both_engines
 def test_rebuilding_restores_what_was_lost(life: Lifecycle) -> None:
     take(life, "routed", "signed")
     take(life, "kept", number=2)
@@ -508,6 +517,7 @@ def test_rebuilding_restores_what_was_lost(life: Lifecycle) -> None:
     assert life.standing([1, 2, 3]) == before
 
 
+@pytest.mark.both_engines
 def test_offices_have_their_own_numbers(life: Lifecycle) -> None:
     other = Store(life.store.url, "other")
     other.now = life.store.now
@@ -567,6 +577,7 @@ def test_two_processes_leave_no_gap_and_no_double_number(store: Store) -> None:
 # What came of it, and what was wrongly recorded
 
 
+@pytest.mark.both_engines
 def test_what_was_wrongly_recorded_is_taken_back_by_an_event(life: Lifecycle) -> None:
     take(life, "adopted", form="单篇", issue="第12期；增刊")
     wrong = life.events(1)[-1].id
@@ -632,7 +643,12 @@ def _act(life: Lifecycle, taxonomy: Taxonomy, action: tuple[str, int, bool, str,
         reanalyse(life.store, number, analysis("ecology", days))
     elif kind == "import":
         changed = Submission("12345", f"WO-{number - 1}", f"路灯坏了{days}", submitter=Submitter(name="张三"))
-        life.store.add([(changed, analysis())], ENCODER, "import")
+        reply = [Reply(f"已修{days}") if members else None]
+
+        def settle(connection: sa.Connection, done: Any) -> None:
+            replies.take(life.store, connection, done, reply, "import")
+
+        life.store.add([(changed, analysis())], ENCODER, "import", settle)
     else:
         fields = {name: FIELDS[name] for name in STEPS[kind].needs}
         fields |= {"unit": unit} if "unit" in fields else {}
@@ -688,10 +704,11 @@ def test_any_sequence_keeps_the_promises(
     office.close()
 
 
+@pytest.mark.both_engines
 def test_the_running_number_is_the_databases_own_promise(life: Lifecycle) -> None:
     take(life, "registered")
     row = {"office_id": "default", "submission_id": 2, "state": "待审核", "number": "2026-000001", "standing": "{}"}
-    connection = sa.create_engine(life.store.url).connect()
-    with pytest.raises(sa.exc.IntegrityError):
+    engine = sa.create_engine(life.store.url)
+    with pytest.raises(sa.exc.IntegrityError), engine.connect() as connection:
         connection.execute(standings.insert().values(**row))
-    connection.close()
+    engine.dispose()

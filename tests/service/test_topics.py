@@ -75,6 +75,7 @@ def filled(client: TestClient) -> TestClient:
 # What topics are
 
 
+@pytest.mark.both_engines
 def test_topics_have_sizes_submitters_districts_and_trends(filled: TestClient) -> None:
     found = get(filled, "/v1/topics")
     lamp, fumes = (t for t in found["topics"] if t["level"] == "concrete")
@@ -185,6 +186,7 @@ def act(client: TestClient, number: int, step: str, status: int = 200, **body: A
     return response.json()
 
 
+@pytest.mark.both_engines
 def test_names_pins_and_dismissals_survive_new_arrivals_and_regrouping(filled: TestClient) -> None:
     lamp, fumes = concrete(filled)
     act(filled, lamp["id"], "rename", name="路灯失修")
@@ -211,6 +213,7 @@ def test_regrouping_keeps_the_numbers_of_topics_nobody_touched(filled: TestClien
     assert {t["id"]: set(t["submissions"]) for t in concrete(filled)} == before
 
 
+@pytest.mark.both_engines
 def test_a_merge_counts_both_and_is_taken_back(filled: TestClient) -> None:
     lamp, fumes = concrete(filled)
     act(filled, fumes["id"], "merge", into=lamp["id"])
@@ -269,6 +272,7 @@ def test_a_score_is_the_mean_of_parts_that_say_what_they_stand_on(filled: TestCl
     assert gaps["强旅游"] == 0
 
 
+@pytest.mark.both_engines
 def test_handling_counts_where_it_is_known(filled: TestClient) -> None:
     own: Topics = filled.app.state.topics  # type: ignore[attr-defined]
 
@@ -302,6 +306,7 @@ def test_what_no_office_file_can_hold_is_left_out_of_it(filled: TestClient) -> N
     assert [row[3].value for row in book["此前已研究"].iter_rows(min_row=2)] == [KINDS["lamp"][:9]]
 
 
+@pytest.mark.both_engines
 def test_past_research_takes_a_topic_off_the_list_and_tasks_add_to_it(filled: TestClient) -> None:
     own: Topics = filled.app.state.topics  # type: ignore[attr-defined]
     lamp = Work("research", KINDS["lamp"][:9], KINDS["lamp"], None, "已结题")
@@ -401,6 +406,7 @@ def test_figures_of_a_month_with_those_it_is_compared_with(filled: TestClient) -
     assert (own["period"]["submissions"], own["before"]["from"], own["before"]["to"]) == (2, "2024-12-06", "2024-12-07")
 
 
+@pytest.mark.both_engines
 def test_a_filed_report_comes_out_again_after_corrections(
     client: TestClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -499,6 +505,7 @@ def test_commands_list_name_and_export(run: Run, tmp_path: Path) -> None:
 # The record
 
 
+@pytest.mark.both_engines
 def test_every_table_belongs_to_an_office_and_state_follows_from_steps(
     filled: TestClient, models: Models, store: Store
 ) -> None:
