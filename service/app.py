@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
@@ -37,7 +37,7 @@ from service import (
     schemas_routing,
 )
 from service.access import Caller, Clock, Limiter, acting, authorise, utc_now
-from service.agreement import Agreement, Report
+from service.agreement import Agreement
 from service.app_lifecycle import tag
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
@@ -51,6 +51,7 @@ from service.imports import Imports, Runner
 from service.intake import to_submission
 from service.keys import Keys
 from service.lifecycle import Due, Lifecycle, load_rules
+from service.metrics import Metrics
 from service.routing import propose_stored, route_items
 from service.schemas_cases import Signed
 from service.search import advice, read_filters
@@ -72,42 +73,6 @@ _ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 401, 403, 413, 42
 
 router = APIRouter(prefix="/v1", responses=_ERRORS)
 system = APIRouter(tags=["运行状态"])
-
-
-class Metrics:
-    """Counters of one app, in a registry of their own."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "minsheng_requests", "HTTP requests", ["method", "route", "status"], registry=self.registry
-        )
-        self.seconds = Histogram("minsheng_request_seconds", "Time to answer", ["route"], registry=self.registry)
-        self.items = Counter("minsheng_items", "Classified items", ["theme", "decision"], registry=self.registry)
-        self.failed = Counter("minsheng_failed_items", "Items refused", ["type"], registry=self.registry)
-        self.stored = Gauge("minsheng_submissions", "Stored submissions", registry=self.registry)
-        self.agreed = Gauge("minsheng_agreement_ratio", "Proposals people kept", ["of"], registry=self.registry)
-        self.review = Gauge("minsheng_review_ratio", "Share for review, latest month", registry=self.registry)
-        self.drifted = Gauge("minsheng_drift", "1 where that share has left its band", registry=self.registry)
-        self.unknown = Gauge(
-            "minsheng_unknown_words_ratio", "Share of words the model does not know, latest month",
-            registry=self.registry,
-        )  # fmt: skip
-        self.unknown_drifted = Gauge(
-            "minsheng_unknown_words_drift", "1 where that share has left its band", registry=self.registry
-        )
-
-    def follow(self, found: Report) -> None:
-        """Tell what people kept, and the shares of the latest month."""
-        whole = found.rows()[:1]
-        for of in ("themes", "units"):
-            if whole and whole[0][of]["share"] is not None:
-                self.agreed.labels(of).set(whole[0][of]["share"])
-        of_review, of_words = (self.review, self.drifted), (self.unknown, self.unknown_drifted)
-        for (share, drifted), months in ((of_review, found.review), (of_words, found.unknown_words)):
-            if months:
-                share.set(months[-1].share)
-                drifted.set(months[-1].outside)
 
 
 class App(FastAPI):

@@ -364,11 +364,8 @@ def _outcome(known: Any, submission: Submission) -> Outcome:
 
 def _filed(submission: Submission) -> dict[str, Any]:
     """What statistics count a submission under: in its events, so that a filed figure comes out again."""
-    return {
-        "received_at": submission.received_at,
-        "district": submission.district,
-        "sector": submission.submitter.sector,
-    }
+    district, sector = submission.district, submission.submitter.sector
+    return {"received_at": submission.received_at, "district": district, "sector": sector}
 
 
 def _row(submission: Submission) -> dict[str, Any]:
