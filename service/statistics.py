@@ -9,8 +9,8 @@ from __future__ import annotations
 import calendar
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -20,21 +20,15 @@ from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
 from service.cases import count_voices
 from service.dates import CHINA, parse_date
+from service.standings import stood
 from service.steps import Standing
 from service.store import Store, Submitter, now
-from service.tables import analyses, events, of_submission, submissions
+from service.tables import analyses, events, revisions, submissions
 
 UNKNOWN = "不详"
 _MONTHS = 12
-
-
-# Numbers → what became of those of which anything is known.
-Standings = Callable[[Sequence[int]], Mapping[int, Standing]]
-
-
-def no_standings(numbers: Sequence[int]) -> Mapping[int, Standing]:
-    """Where handling is not recorded: nothing is known of any."""
-    return {}
+SUBMITTER = tuple(f"submitter_{field.name}" for field in fields(Submitter))
+_FILED = ("source", "received_at", "district", *SUBMITTER)
 
 
 @dataclass(frozen=True)
@@ -142,16 +136,39 @@ class Fact:
 
 def facts(store: Store, as_of: datetime) -> list[Fact]:
     """All submissions that were stored by then and neither withdrawn nor erased, as known then, by number."""
-    steps = _steps(store, as_of)
-    query = (
-        sa.select(submissions, analyses.c.primary_theme, analyses.c.matter)
-        .outerjoin(analyses, of_submission(analyses))
-        .where(store.mine(submissions))
-        .order_by(submissions.c.id)
-    )
+    until = _text(as_of)
     with store.reading() as connection:
-        rows = connection.execute(query).all()
-    return [_fact(row, steps[row.id]) for row in rows if row.id in steps and not steps[row.id].withdrawn]
+        steps = _steps(store, connection, until)
+        held = contents(store, connection, until, _FILED)
+        query = sa.select(analyses.c.submission_id, analyses.c.primary_theme, analyses.c.matter)
+        judged = {row.submission_id: row for row in connection.execute(query.where(store.mine(analyses)))}
+    there = (number for number in sorted(held) if number in steps and not steps[number].withdrawn)
+    return [_fact(number, held[number], judged.get(number), steps[number]) for number in there]
+
+
+def contents(
+    store: Store, connection: sa.Connection, until: str, names: Sequence[str]
+) -> dict[int, Mapping[str, Any]]:  # fmt: skip
+    """The named columns of each submission as they were at a moment (ISO 8601, UTC), by number."""
+    query = sa.select(submissions.c.id, *(submissions.c[name] for name in names)).where(store.mine(submissions))
+    found: dict[int, Mapping[str, Any]] = {row["id"]: dict(row) for row in connection.execute(query).mappings()}
+    later = sa.select(revisions.c.submission_id, revisions.c.content).where(
+        store.mine(revisions), revisions.c.replaced_at > until
+    )
+    # The first of those replaced later is the one that held at the time, so that it is read last.
+    for row in connection.execute(later.order_by(revisions.c.submission_id, revisions.c.id.desc())):
+        found[row.submission_id] = json.loads(row.content)
+    return found
+
+
+def submitter_of(content: Mapping[str, Any]) -> Submitter:
+    """The submitter that a submission's columns tell of."""
+    return Submitter(**{name.removeprefix("submitter_"): content[name] for name in SUBMITTER})
+
+
+def _text(moment: datetime) -> str:
+    """As events write it."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
 @dataclass
@@ -167,20 +184,18 @@ class _Steps:
     withdrawn: bool = False
 
 
-def _steps(store: Store, as_of: datetime) -> dict[int, _Steps]:
+def _steps(store: Store, connection: sa.Connection, until: str) -> dict[int, _Steps]:
     kinds = ("received", "revised", "analysed", "corrected", "merged", "unmerged", "follows", "unfollowed",
              "withdrawn", "restored", "erased")  # fmt: skip
-    until = as_of.astimezone(UTC).isoformat(timespec="seconds")
     query = sa.select(events.c.submission_id, events.c.kind, events.c.detail).where(
         store.mine(events), events.c.kind.in_(kinds), events.c.at <= until
     )
     found: dict[int, _Steps] = {}
-    with store.reading() as connection:
-        for number, kind, text in connection.execute(query.order_by(events.c.id)):
-            if kind == "received":
-                found[number] = _Steps()
-            if number in found:
-                _step(found[number], kind, json.loads(text))
+    for number, kind, text in connection.execute(query.order_by(events.c.id)):
+        if kind == "received":
+            found[number] = _Steps()
+        if number in found:
+            _step(found[number], kind, json.loads(text))
     return found
 
 
@@ -200,15 +215,13 @@ def _step(steps: _Steps, kind: str, detail: Mapping[str, Any]) -> None:
         steps.follows = detail["earlier"] if kind == "follows" else None
 
 
-def _fact(row: Any, steps: _Steps) -> Fact:
-    submitter = Submitter(row.submitter_name, row.submitter_phone, row.submitter_party, row.submitter_sector,
-                          row.submitter_kind)  # fmt: skip
-    own = {"received_at": row.received_at, "district": row.district, "sector": row.submitter_sector}
-    filed = steps.filed or own
+def _fact(number: int, own: Mapping[str, Any], judged: Any, steps: _Steps) -> Fact:
+    filed = steps.filed or {**own, "sector": own["submitter_sector"]}
     day = datetime.fromisoformat(filed["received_at"]).astimezone(CHINA).date() if filed["received_at"] else None
+    theme, matter = (judged.primary_theme, judged.matter) if judged else (None, None)
     return Fact(
-        row.id, day, row.source, filed["district"] or UNKNOWN, filed["sector"] or UNKNOWN, submitter,
-        steps.theme or row.primary_theme or UNKNOWN, steps.matter or row.matter or UNKNOWN, steps.case, steps.follows,
+        number, day, own["source"], filed["district"] or UNKNOWN, filed["sector"] or UNKNOWN, submitter_of(own),
+        steps.theme or theme or UNKNOWN, steps.matter or matter or UNKNOWN, steps.case, steps.follows,
     )  # fmt: skip
 
 
@@ -271,7 +284,7 @@ class Statistics:
     notes: tuple[str, ...] = field(default=())
 
 
-def statistics(store: Store, taxonomy: Taxonomy, standings: Standings, period: Period, as_of: datetime) -> Statistics:
+def statistics(store: Store, taxonomy: Taxonomy, period: Period, as_of: datetime) -> Statistics:
     """All figures of a period, as known at ``as_of``."""
     everything = [_named(item, taxonomy) for item in facts(store, as_of)]
     dated = [item for item in everything if item.day is not None]
@@ -279,7 +292,8 @@ def statistics(store: Store, taxonomy: Taxonomy, standings: Standings, period: P
         [item for item in dated if item.day is not None and item.day in span]
         for span in (period, period.before(), period.year_before())
     )
-    known = standings([item.id for item in inside])
+    handled = _handled(store, as_of)
+    known = {item.id: handled[item.id] for item in inside if item.id in handled}
     months = _months(period)
     year = [item for item in dated if f"{item.day:%Y-%m}" in months]
     return Statistics(
@@ -296,6 +310,12 @@ def statistics(store: Store, taxonomy: Taxonomy, standings: Standings, period: P
          for sector in _by_frequency(item.sector for item in inside)},
         tuple(_notes(everything, inside, known, period, as_of)),
     )  # fmt: skip
+
+
+def _handled(store: Store, as_of: datetime) -> dict[int, Standing]:
+    """Where submissions stood, of those that somebody had taken up: the others tell nothing of the handling."""
+    with store.reading() as connection:
+        return {n: standing for n, standing in stood(connection, store.office_id, _text(as_of)) if standing.number}
 
 
 def _named(item: Fact, taxonomy: Taxonomy) -> Fact:

@@ -252,14 +252,14 @@ class Store(Database):
         if known is None:
             number = self.next_number(connection, submissions)
             connection.execute(submissions.insert().values(office_id=self.office_id, id=number, **row))
-            self.record(connection, number, "received", actor, {"source": submission.source, **_filed(submission)})
+            self.record(connection, number, "received", actor, {"source": submission.source, **filed(submission)})
         else:
             number = known.id
             revision = self._keep(connection, number)
             mine = self.mine(submissions), submissions.c.id == number
             connection.execute(submissions.update().where(*mine).values(**row))
             digests = {"before": known.content_sha256, "after": row["content_sha256"]}
-            self.record(connection, number, "revised", actor, {**digests, "revision": revision, **_filed(submission)})
+            self.record(connection, number, "revised", actor, {**digests, "revision": revision, **filed(submission)})
         self._analysed(connection, number, analysis, encoder_id)
         return number, outcome
 
@@ -358,7 +358,7 @@ def _outcome(known: Any, submission: Submission) -> Outcome:
     return "unchanged" if known.content_sha256 == submission.sha256() else "revised"
 
 
-def _filed(submission: Submission) -> dict[str, Any]:
+def filed(submission: Submission) -> dict[str, Any]:
     """What statistics count a submission under: in its events, so that a filed figure comes out again."""
     return {
         "received_at": submission.received_at,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,14 +24,21 @@ from nlp.topics import NONE, Grouping, Space, grow
 from service.cases import Conflict, NotFound, signed
 from service.engine import Engine
 from service.search import words_of
-from service.statistics import Standings, no_standings
+from service.steps import Standing
 from service.store import Store, now
 from service.tables import of_submission, submissions, topic_members, topic_steps, topics, vectors
 from service.works import Works
 
+# Numbers → what became of those of which anything is known.
+Standings = Callable[[Sequence[int]], Mapping[int, Standing]]
 Level = Literal["broad", "concrete"]
 State = Literal["open", "dismissed", "merged"]
 _MAX_NAME = 60
+
+
+def no_standings(numbers: Sequence[int]) -> Mapping[int, Standing]:
+    """Where handling is not recorded: nothing is known of any."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class TopicRow:
 class Topics:
     """The topics of a store. Each step is one transaction; safe to share between threads.
 
-    ``standings``: what became of submissions, for candidates and statistics.
+    ``standings``: what became of submissions, for candidates.
     """
 
     def __init__(self, engine: Engine, store: Store, standings: Standings = no_standings) -> None:
