@@ -155,8 +155,9 @@ class Topics:
         texts = {item.id: item.submission for item in self.store.everything()}
         there = [n for n in numbers if n in texts]  # the others were erased meanwhile
         items = {n: Words(words.get(n, []), texts[n].title.lower(), texts[n].text.lower()) for n in there}
-        listed = {word for word, entry in self.engine.models.analyser.entries.items() if entry.label != "PLACE"}
-        namer = Namer(items, listed)
+        entries = self.engine.models.analyser.entries
+        proper = {word for word, entry in entries.items() if entry.label in ("PLACE", "UNIT")}
+        namer = Namer(items, entries.keys() - proper, proper)
         names: dict[int, str] = {}
         for topic in found.new_topics:
             concrete = topic in found.parents
