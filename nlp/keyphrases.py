@@ -179,10 +179,11 @@ def name(ranked: Sequence[tuple[str, float]], taken: set[str], enough: float = 0
         return ""
     parts = [ranked[0][0]]
     short = len(parts[0]) == 2 or ranked[0][1] < enough
-    if short and len(ranked) > 1 and (ranked[1][1] >= _SECOND or enough == 1.0):
-        parts.append(ranked[1][0])
-    for phrase, _ in ranked[len(parts) :]:
+    others = [phrase for phrase, share in ranked[1:] if share >= _SECOND or enough == 1.0]
+    if short:
+        parts += others[:1]
+    for phrase, _ in ranked[1:]:
         if "、".join(parts) not in taken:
             break
-        parts.append(phrase)
+        parts += [phrase] if phrase not in parts else []
     return "、".join(parts)
