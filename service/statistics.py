@@ -120,7 +120,10 @@ def _day(name: str, text: str) -> date:
 
 @dataclass(frozen=True)
 class Fact:
-    """A submission as known at a moment. ``day``: of receipt, in China; ``case``, ``follows``: what it was put to."""
+    """A submission as known at a moment. ``day``: of receipt, in China; ``case``, ``follows``: what it was put to.
+
+    ``district``: its own, else the one that its text names (``by_text``).
+    """
 
     id: int
     day: date | None
@@ -132,6 +135,7 @@ class Fact:
     matter: str
     case: int | None = None
     follows: int | None = None
+    by_text: bool = False
 
 
 def facts(store: Store, as_of: datetime) -> list[Fact]:
@@ -140,7 +144,7 @@ def facts(store: Store, as_of: datetime) -> list[Fact]:
     with store.reading() as connection:
         steps = _steps(store, connection, until)
         held = contents(store, connection, until, _FILED)
-        query = sa.select(analyses.c.submission_id, analyses.c.primary_theme, analyses.c.matter)
+        query = sa.select(analyses.c.submission_id, analyses.c.primary_theme, analyses.c.matter, analyses.c.district)
         judged = {row.submission_id: row for row in connection.execute(query.where(store.mine(analyses)))}
     there = (number for number in sorted(held) if number in steps and not steps[number].withdrawn)
     return [_fact(number, held[number], judged.get(number), steps[number]) for number in there]
@@ -176,6 +180,7 @@ class _Steps:
     """What the events of a submission say, the last word of each kind; ``filed`` None: not said at that time."""
 
     filed: Mapping[str, str | None] | None = None
+    analysed: Mapping[str, Any] = field(default_factory=dict)
     theme: str | None = None
     matter: str | None = None
     case: int | None = None
@@ -205,8 +210,10 @@ def _step(steps: _Steps, kind: str, detail: Mapping[str, Any]) -> None:
     elif kind == "corrected":
         steps.theme, steps.matter = detail.get("theme", steps.theme), detail.get("matter", steps.matter)
         steps.by_hand = steps.by_hand or "theme" in detail
-    elif kind == "analysed" and not steps.by_hand:  # what people decided outranks a later analysis
-        steps.theme, steps.matter = detail.get("primary", steps.theme), detail.get("matter", steps.matter)
+    elif kind == "analysed":
+        steps.analysed = detail
+        if not steps.by_hand:  # what people decided outranks a later analysis
+            steps.theme, steps.matter = detail.get("primary", steps.theme), detail.get("matter", steps.matter)
     elif kind in {"withdrawn", "restored", "erased"}:
         steps.withdrawn = kind != "restored"
     elif kind in {"merged", "unmerged"}:
@@ -218,10 +225,12 @@ def _step(steps: _Steps, kind: str, detail: Mapping[str, Any]) -> None:
 def _fact(number: int, own: Mapping[str, Any], judged: Any, steps: _Steps) -> Fact:
     filed = steps.filed or {**own, "sector": own["submitter_sector"]}
     day = datetime.fromisoformat(filed["received_at"]).astimezone(CHINA).date() if filed["received_at"] else None
-    theme, matter = (judged.primary_theme, judged.matter) if judged else (None, None)
+    theme, matter, named = (judged.primary_theme, judged.matter, judged.district) if judged else (None, None, None)
+    named = steps.analysed.get("district", named)
     return Fact(
-        number, day, own["source"], filed["district"] or UNKNOWN, filed["sector"] or UNKNOWN, submitter_of(own),
-        steps.theme or theme or UNKNOWN, steps.matter or matter or UNKNOWN, steps.case, steps.follows,
+        number, day, own["source"], filed["district"] or named or UNKNOWN, filed["sector"] or UNKNOWN,
+        submitter_of(own), steps.theme or theme or UNKNOWN, steps.matter or matter or UNKNOWN, steps.case,
+        steps.follows, bool(named and not filed["district"]),
     )  # fmt: skip
 
 
@@ -345,6 +354,9 @@ def _notes(
         notes.append(f"{undated} 件没有收到日期，不计入任何时期。")
     if future:
         notes.append(f"{future} 件的收到日期晚于 {today}，请核对。")
+    by_text = sum(item.by_text for item in inside)
+    if by_text:
+        notes.append(f"{by_text} 件没有填写区县，由正文识别。")
     if inside and not known:
         notes.append("没有办理记录，单位、采用与满意度无从统计。")
     return notes

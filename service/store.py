@@ -92,6 +92,7 @@ class Analysis:
 class Stored:
     """With its number, its analysis (None only while being stored), and the ``theme`` and ``matter`` people decided.
 
+    ``district_named``: the district that its text names, which counts where the submission has none.
     ``erased_at``: ISO 8601, UTC; of an erased one, nothing but number, source and a digest for external id is left.
     """
 
@@ -101,6 +102,7 @@ class Stored:
     theme: str | None = None
     matter: str | None = None
     erased_at: str | None = None
+    district_named: str | None = None
 
 
 @dataclass(frozen=True)
@@ -282,7 +284,7 @@ class Store(Database):
             connection.execute(table.delete().where(self.mine(table), table.c.submission_id == number))
         for table in DERIVED:
             connection.execute(table.insert().values({name: row[name] for name in table.columns.keys()}))  # noqa: SIM118
-        judged = {"primary": analysis.primary, "matter": analysis.matter}
+        judged = {name: row[name] for name in ("matter", "district")} | {"primary": analysis.primary}
         detail = {"model": analysis.model, "encoder": encoder_id, **judged}
         self.record(connection, number, "analysed", "machine", detail)
 
@@ -297,19 +299,20 @@ class Store(Database):
 
     def _select(self, condition: sa.ColumnElement[bool], limit: int | None = None) -> Iterator[Stored]:
         query = (
-            sa.select(submissions, analyses.c.result, standings.c.theme, standings.c.matter)
+            sa.select(submissions, analyses.c.result, analyses.c.district.label("named"), standings.c.theme,
+                      standings.c.matter)
             .outerjoin(analyses, of_submission(analyses))
             .outerjoin(standings, of_submission(standings))
             .where(condition)
             .order_by(submissions.c.id)
             .limit(limit)
-        )
+        )  # fmt: skip
         with self.reading() as connection:
             rows = connection.execute(query).mappings().all()
         for row in rows:
             analysis = json.loads(row["result"]) if row["result"] else None
             decided = row["theme"], row["matter"]
-            yield Stored(row["id"], _submission(row), analysis, *decided, erased_at=row["erased_at"])
+            yield Stored(row["id"], _submission(row), analysis, *decided, row["erased_at"], row["named"])
 
     def amend(
         self, connection: sa.Connection, number: int, submission: Submission, analysis: Analysis | None, encoder_id: str
@@ -380,6 +383,7 @@ def analysis_row(analysis: Analysis) -> dict[str, Any]:
         "model": analysis.model,
         "primary_theme": analysis.primary,
         "matter": analysis.matter,
+        "district": analysis.result.get("district"),
         "confidence": analysis.confidence,
         "decision": analysis.decision,
         "result": json.dumps(analysis.result, ensure_ascii=False),

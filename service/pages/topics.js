@@ -57,7 +57,7 @@ async function showMaterial(number) {
     const who = [item.submitter.name, item.submitter.sector].filter(Boolean).join("，");
     $("material-title").textContent = item.title || "（无标题）";
     $("material-facts").textContent = [
-      `${item.source} ${item.external_id}`, item.received_at ? item.received_at.slice(0, 10) : "日期不详", item.district, who,
+      `${item.source} ${item.external_id}`, item.received_at ? item.received_at.slice(0, 10) : "日期不详", item.district || item.district_named, who,
     ].filter(Boolean).join(" · ");
     $("material-text").textContent = item.text;
     $("material").showModal();
@@ -146,7 +146,8 @@ function topicRow(topic) {
   if (topic.state !== "open") head.append(element("span", topic.state === "merged" ? `已并入 ${topic.merged_into}` : "已搁置", "tag"));
   const text = element("div");
   text.append(head, element("div", `编号 ${topic.id} · ${topic.size} 件，去重 ${topic.distinct} 件，${topic.voices} 人 · 近 ${topic.window_days} 天 ${topic.recent} 人，此前一年 ${topic.before} 人`, "muted"));
-  if (Object.keys(topic.districts).length) text.append(element("div", listed(topic.districts), "muted"));
+  const byText = topic.districts_by_text ? `（${topic.districts_by_text} 件由正文识别）` : "";
+  if (Object.keys(topic.districts).length) text.append(element("div", listed(topic.districts) + byText, "muted"));
   row.append(text, trendLine(topic.months));
   const more = element("details");
   more.append(element("summary", "代表材料与操作"),

@@ -175,6 +175,31 @@ def test_bad_dates_and_unknown_topics_are_said(client: TestClient) -> None:
     assert (missing.status_code, missing.json()["detail"]) == (404, "id：没有编号为 7 的议题")
 
 
+def test_a_district_that_only_the_text_names_counts_and_it_is_said(client: TestClient, store: Store) -> None:
+    batch = [{**item, "district": None} for item in items("lamp", ["2024-12-01"] * 6)]
+    for item, place in zip(batch, ("观山湖区", "金阳", "花溪区", "花溪到乌当", "云岩区", "云岩区"), strict=True):
+        item["text"] = f"{place}：{item['text']}"
+    batch[5]["district"] = "南明区"  # its own stands before what the text says
+    numbers = post(client, *batch)
+    [topic] = concrete(client)
+    counted = {"观山湖区": 2, "云岩区": 1, "南明区": 1, "花溪区": 1}
+    assert (topic["districts"], topic["districts_by_text"]) == (counted, 4)
+    [candidate] = get(client, "/v1/topics/candidates")["candidates"]
+    parts = {p["name"]: p["note"] for p in candidate["parts"]}
+    assert parts["breadth"] == "涉及 4 个区县（4 件由正文识别）"
+    filed = get(client, "/v1/statistics", month="2024-12")
+    table = filed["tables"]["district_theme"]
+    assert {r: sum(c) for r, c in zip(table["rows"], table["counts"], strict=True)} == {**counted, "不详": 1}
+    assert "4 件没有填写区县，由正文识别。" in filed["notes"]
+    assert [i["id"] for i in get(client, "/v1/inbox", district="观山湖")["items"]] == numbers[:2]
+    shown = get(client, f"/v1/submissions/{numbers[1]}")
+    assert (shown["district"], shown["district_named"]) == (None, "观山湖区")
+    with store.writing() as connection:  # found otherwise by a later analysis
+        detail = {"primary": "urban", "matter": "roads_municipal", "district": "乌当区"}
+        store.record(connection, numbers[0], "analysed", "machine", detail)
+    assert concrete(client)[0]["districts"] == {"乌当区": 1, **counted, "观山湖区": 1}
+
+
 # What researchers do
 
 
