@@ -19,7 +19,7 @@ import jieba
 import regex
 
 from nlp.contracts import Field, Span, Token
-from nlp.lexicon import Entry, load_entries
+from nlp.lexicon import ELSEWHERE, Entry, load_entries
 from nlp.normalise import MAX_CHARS, Normalised, normalise, validate
 from nlp.pii import CODES, find_pii
 
@@ -88,6 +88,13 @@ class Document:
     def codes(self) -> tuple[Span, ...]:
         """Of ``pii`` the numbers and addresses of mail: what is no word to a model or a search."""
         return tuple(span for span in self.pii if span.label in CODES)
+
+    @cached_property
+    def district(self) -> str | None:
+        """The one district that the places named lie in; None where none tells, or two differ, or one is elsewhere."""
+        found = {span.district for span in self.entities if span.district}
+        found |= {ELSEWHERE for span in self.entities if _ANONYMISED.fullmatch(span.text)}
+        return found.pop() if len(found) == 1 and ELSEWHERE not in found else None
 
     @cached_property
     def body_start(self) -> int:

@@ -15,6 +15,8 @@ from nlp.errors import DataError
 
 LEXICON_COLUMNS = ("word", "tag", "aliases", "source")
 GAZETTEER_COLUMNS = ("name", "kind", "district", "aliases", "note")
+# In place of a district: of cities and counties that are not the office's own.
+ELSEWHERE = "外地"
 LEXICON_TAGS = {"policy": "POLICY", "facility": "FACILITY", "unit": "UNIT", "term": ""}
 GAZETTEER_KINDS = frozenset(
     [

@@ -134,5 +134,5 @@ def get_statistics(
     topics = _topics(request)
     moment = read_moment(as_of)
     period = read_period(month, first, last, cut_off, moment.astimezone(CHINA).date())
-    found = statistics(topics.store, topics.engine.models.taxonomy, topics.standings, period, moment)
+    found = statistics(topics.store, topics.engine.models.taxonomy, period, moment)
     return JSONResponse(render_topics.statistics(found))

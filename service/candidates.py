@@ -107,8 +107,8 @@ def _candidate(
     values: dict[PartName, tuple[float | None, str]] = {
         "volume": (log(1 + view.lately) / log(1 + largest), f"近 13 个月反映人 {view.lately} 人，历来 {view.size} 件"),
         "rise": _rise(view),
-        "breadth": (len(view.districts) / widest, f"涉及 {len(view.districts)} 个区县") if view.districts
-        else (None, "材料没有区县"),
+        "breadth": (len(view.districts) / widest, _spread(view)) if sum(view.districts.values()) >= _MIN_KNOWN
+        else (None, "没有足够的区县"),
         "unresolved": _share(here, lambda s: s.state not in _CLOSED, "未办结"),
         "dissatisfied": _share({n: s for n, s in here.items() if s.satisfaction}, _poor, "不满意"),
         "unadopted": _share({n: s for n, s in here.items() if s.state in _CLOSED}, _unadopted, "未采用"),
@@ -119,6 +119,11 @@ def _candidate(
     weight = sum(part.weight for part in parts if part.value is not None)
     score = sum(part.weight * part.value for part in parts if part.value is not None) / weight
     return Candidate(view, score, parts, _reason(view, parts, studied, priorities), tuple(studied), tuple(priorities))
+
+
+def _spread(view: TopicView) -> str:
+    told = f"（{view.by_text} 件由正文识别）" if view.by_text else ""
+    return f"涉及 {len(view.districts)} 个区县{told}"
 
 
 def _rise(view: TopicView) -> tuple[float | None, str]:
@@ -167,14 +172,14 @@ def _novelty(found: Sequence[Match], research: int) -> tuple[float | None, str]:
 
 def _reason(view: TopicView, parts: Sequence[Part], studied: Sequence[Match], priorities: Sequence[Match]) -> str:
     """One sentence a superior can read."""
+    noted = {part.name: part for part in parts}
     said = [f"“{view.name}”近 13 个月有 {view.lately} 人反映"]
     if view.trend.verdict == "rising":
         said.append(f"近 {view.window_days} 天明显上升（{view.recent} 人）")
     elif view.trend.verdict == "too_few":
         said.append("样本不足，看不出升降")
-    if view.districts:
+    if noted["breadth"].value is not None:
         said.append(f"涉及{'、'.join(list(view.districts)[:3])}{'等' if len(view.districts) > 3 else ''}")
-    noted = {part.name: part for part in parts}
     if (noted["unresolved"].value or 0) >= 0.5:
         said.append(noted["unresolved"].note)
     if priorities:

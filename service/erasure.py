@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from service.cases import NotFound, signed
 from service.store import Store, tombstone
-from service.tables import CONTENT, case_members, cases, events, grades, imports, submissions
+from service.tables import CONTENT, case_members, cases, events, grades, imports, submissions, topic_members, topics
 
 _KEPT = {"office_id", "id", "source", "external_id", "content_sha256", "title", "text", "stored_at", "erased_at"}
 _BLANK = {"title": "", "text": "", "content_sha256": ""} | {c.name: None for c in submissions.c if c.name not in _KEPT}
@@ -40,7 +40,7 @@ def erase(store: Store, numbers: Sequence[int], actor: str, reason: str) -> list
     with store.writing() as connection:
         done = {number: _erase(store, connection, number, actor, reason) for number in numbers}
     # An import leaves a dead row of its file behind.
-    purged = store.purge((submissions, events, *CONTENT, imports))
+    purged = store.purge((submissions, events, *CONTENT, topics, imports))
     return [Erased(number, erased_at, purged) for number, erased_at in done.items()]
 
 
@@ -51,6 +51,7 @@ def _erase(store: Store, connection: sa.Connection, number: int, actor: str, rea
         raise NotFound("id", f"没有编号为 {number} 的材料")
     if row.erased_at is not None:
         return str(row.erased_at)
+    _unname(store, connection, number)
     for table in CONTENT:
         connection.execute(table.delete().where(store.mine(table), table.c.submission_id == number))
     connection.execute(grades.delete().where(store.mine(grades), grades.c.other_id == number))
@@ -60,6 +61,14 @@ def _erase(store: Store, connection: sa.Connection, number: int, actor: str, rea
     detail = {"reason": reason, **_hand_over(store, connection, number)}
     store.record(connection, number, "erased", actor, detail)
     return stone["erased_at"]
+
+
+def _unname(store: Store, connection: sa.Connection, number: int) -> None:
+    """A topic's name is made of its submissions' words: that of the topics it was in is made again when next read."""
+    inside = store.mine(topic_members), topic_members.c.submission_id == number
+    for column in (topic_members.c.topic_id, topic_members.c.broad_id):
+        here = store.mine(topics), topics.c.id.in_(sa.select(column).where(*inside))
+        connection.execute(topics.update().where(*here).values(name=""))
 
 
 def _blank_events(store: Store, connection: sa.Connection, number: int) -> None:

@@ -32,7 +32,7 @@ from service.roster import must_know
 from service.settings import Settings
 from service.standings import STATE
 from service.steps import OUTCOMES, RUNNING, STEPS, Event, Standing, fold, possible, retracted
-from service.store import Analysis, Store, Submission
+from service.store import Analysis, Store, Submission, filed
 from service.tables import analyses, case_members, cases, events, replies, standings, submissions
 from service.workdays import Calendar, load_calendar, load_limits
 
@@ -222,7 +222,8 @@ class Lifecycle:
             old, new = asdict(stored.submission), asdict(submission)
             changed = [name for name in new if new[name] != old[name]]
             if changed:
-                self.store.record(connection, number, "revised", actor, {"fields": changed, "reason": reason})
+                told = {"fields": changed, **filed(submission), "reason": reason}
+                self.store.record(connection, number, "revised", actor, told)
                 self.store.amend(connection, number, submission, analysis, encoder_id)
 
     def corrections(self, *, after: int = 0, limit: int = 200) -> list[Correction]:

@@ -31,7 +31,7 @@ def switch(store: Store, encoder_id: str) -> int:
     """Put all that was prepared for this encoder in place of what is in use, in one transaction; how many."""
     ready = store.mine(reanalyses), reanalyses.c.encoder_id == encoder_id
     with store.writing() as connection:
-        names = ("submission_id", "model", "primary_theme", "matter")
+        names = ("submission_id", "model", "primary_theme", "matter", "district")
         query = sa.select(*(reanalyses.c[name] for name in names)).where(*ready)
         found = connection.execute(query.order_by(reanalyses.c.submission_id)).all()
         for table in DERIVED:
@@ -42,6 +42,7 @@ def switch(store: Store, encoder_id: str) -> int:
             connection.execute(table.insert().from_select(columns, rows))
         connection.execute(reanalyses.delete().where(store.mine(reanalyses)))
         for row in found:
-            detail = {"model": row.model, "encoder": encoder_id, "primary": row.primary_theme, "matter": row.matter}
+            detail = {"model": row.model, "encoder": encoder_id, "primary": row.primary_theme, "matter": row.matter,
+                      "district": row.district}  # fmt: skip
             store.record(connection, row.submission_id, "analysed", "machine", detail)
     return len(found)

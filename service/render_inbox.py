@@ -34,8 +34,8 @@ def analysis(item: Stored) -> dict[str, Any]:
 def waiting(item: Stored, found: Standing, membership: tuple[int, int] | None) -> dict[str, Any]:
     """A line of the inbox. ``membership``: its open case and that one's lead."""
     whole, urgent = render.stored(item), analysis(item)["urgent"]
-    own = ("id", "external_id", "source", "title", "received_at", "district", "primary", "matter", "confidence",
-           "decision", "corrected")  # fmt: skip
+    own = ("id", "external_id", "source", "title", "received_at", "district", "district_named", "primary", "matter",
+           "confidence", "decision", "corrected")  # fmt: skip
     case, lead = membership or (None, None)
     return {
         **{name: whole[name] for name in own},

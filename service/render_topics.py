@@ -52,6 +52,7 @@ def topic(view: TopicView, briefs: Mapping[int, dict[str, Any]]) -> dict[str, An
         "trend": _trend(view.trend),
         "months": [{"until": until, "voices": voices} for until, voices in view.months],
         "districts": dict(view.districts),
+        "districts_by_text": view.by_text,
         "themes": dict(view.themes),
         "representatives": [briefs[number] for number in view.representatives if number in briefs],
     }

@@ -7,26 +7,26 @@ submitters at that moment: a filed report comes out the same after later correct
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from itertools import groupby
-from typing import Any
 
 import sqlalchemy as sa
 
 from nlp.errors import InputError
 from nlp.pii import mask
 from service import roster
+from service import standings as kept
 from service.dates import CHINA
 from service.fields import ADOPTED_BY
 from service.points import Entry, Happening, PointsTable
 from service.roster import Credit, Member, Roster, RosterError
+from service.statistics import SUBMITTER, contents, submitter_of
 from service.steps import OUTCOMES, Event, Standing, follow, retracted
-from service.store import Store, Submitter
-from service.tables import events, revisions, submissions
+from service.store import Store
+from service.tables import events
 from service.voices import PUBLIC_KINDS
 
 # What is counted, in the order of reports: name → as officials say.
@@ -36,6 +36,7 @@ COUNTS = {"submitted": "提交", "accepted": "受理", "issued": "编发",
 BY = {"unit": "单位", "member": "委员", "committee": "专委会", "sector": "界别"}
 # Events that results do not depend on.
 _UNUSED = ("analysed", "indexed", "merged", "unmerged", "follows", "unfollowed", "noted", "opened")
+_PARTICULARS = ("title", "received_at", *SUBMITTER)
 _NOWHERE = ("已退回", "已撤回", "已删除")
 _GONE = ("已撤回", "已删除")
 Tally = Mapping[str, frozenset[int]]
@@ -231,17 +232,22 @@ def _merged(tallies: Iterable[Tally]) -> Tally:
 def _records(store: Store, connection: sa.Connection, scope: Scope, people: Sequence[Member]) -> Iterator[Record]:
     """The submissions to which something happened in the period, by number."""
     known = Roster(people)
-    particulars = _particulars(store, connection, scope.as_of)
-    for number, told in groupby(_told(store, connection, scope.as_of), lambda pair: pair[0]):
+    particulars = contents(store, connection, scope.as_of, _PARTICULARS)
+    until = events.c.at <= scope.as_of, events.c.kind.not_in(_UNUSED)
+    for number, told in groupby(kept.told(connection, store.office_id, where=until), lambda pair: pair[0]):
         history = [event for _, event in told]
         received = next((event for event in history if event.kind == "received"), None)
         if received is None or number not in particulars:
             continue
-        title, received_at, submitter = particulars[number]
+        own = particulars[number]
         standing, accepted = _stands(history)
-        day = _china(received_at or received.at)
+        day = _china(own["received_at"] or received.at)
         decided = [event for event in history if event.kind == "credited"]
-        credit = Credit(tuple(decided[-1].detail["persons"])) if decided else known.credit(submitter, day.isoformat())
+        credit = (
+            Credit(tuple(decided[-1].detail["persons"]))
+            if decided
+            else known.credit(submitter_of(own), day.isoformat())
+        )
         authors = max(1, len(credit.members))
         found = [h for h in _happenings(number, history, authors) if scope.first <= h.day <= scope.last]
         counts = scope.first <= day <= scope.last and standing.state not in _GONE
@@ -252,7 +258,7 @@ def _records(store: Store, connection: sa.Connection, scope: Scope, people: Sequ
             if scope.first <= _china(opened.at) <= scope.last:
                 found.insert(1, Happening(number, opened.id, "registered", _china(opened.at), authors=authors))
         if found:
-            shown = mask(title, submitter.name, public=submitter.kind in PUBLIC_KINDS)
+            shown = mask(own["title"], own["submitter_name"], public=own["submitter_kind"] in PUBLIC_KINDS)
             yield Record(number, standing.number, shown, credit, counts, accepted, tuple(found))
 
 
@@ -282,31 +288,3 @@ def _happenings(number: int, history: Sequence[Event], authors: int) -> Iterator
 
 def _china(moment: str) -> date:
     return datetime.fromisoformat(moment).astimezone(CHINA).date()
-
-
-def _told(store: Store, connection: sa.Connection, as_of: str) -> Iterator[tuple[int, Event]]:
-    """(submission, event) by submission and age, of what had happened by then."""
-    mine = store.mine(events), events.c.at <= as_of, events.c.kind.not_in(_UNUSED)
-    for row in connection.execute(sa.select(events).where(*mine).order_by(events.c.submission_id, events.c.id)):
-        yield row.submission_id, Event(row.id, row.kind, row.actor, row.at, json.loads(row.detail))
-
-
-def _particulars(store: Store, connection: sa.Connection, as_of: str) -> dict[int, tuple[str, str | None, Submitter]]:
-    """Title, time of receipt and submitter of each submission as they were at a moment."""
-    own = ("title", "received_at", "submitter_name", "submitter_party", "submitter_sector", "submitter_kind")
-    query = sa.select(submissions.c.id, *(submissions.c[name] for name in own)).where(store.mine(submissions))
-    rows: dict[int, Mapping[str, Any]] = {row["id"]: dict(row) for row in connection.execute(query).mappings()}
-    later = sa.select(revisions.c.submission_id, revisions.c.content).where(
-        store.mine(revisions), revisions.c.replaced_at > as_of
-    )
-    # The first of those replaced later is the one that held at the time, so that it is read last.
-    for row in connection.execute(later.order_by(revisions.c.submission_id, revisions.c.id.desc())):
-        rows[row.submission_id] = json.loads(row.content)
-    return {
-        number: (
-            row["title"],
-            row["received_at"],
-            Submitter(**{name.removeprefix("submitter_"): row[name] for name in own if name.startswith("submitter_")}),
-        )
-        for number, row in rows.items()
-    }

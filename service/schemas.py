@@ -172,6 +172,7 @@ class ClassificationOut(BaseModel):
     themes: list[ThemeScoreOut] = Field(description="全部主题，按概率降序，合计为 1")
     matters: list[MatterScoreOut] = Field(description="概率最高的五个细类")
     evidence: list[EvidenceOut]
+    district: str | None = Field(description="正文中的地点所在的区（市、县）；没有提到、或提到不止一个的为 null")
     entities: list[SpanOut]
     pii: list[SpanOut] = Field(description="个人信息所在位置")
     keywords: list[str]
@@ -319,6 +320,7 @@ class StoredOut(BaseModel):
     text: str
     received_at: str | None
     district: str | None
+    district_named: str | None = Field(description="由正文识别的区（市、县）；没有填写 district 时按它统计和筛选")
     address: str | None
     submitter: SubmitterIn
     primary: str | None

@@ -18,6 +18,7 @@ class WaitingOut(BaseModel):
     summary: str = Field(description="正文的开头")
     received_at: str | None
     district: str | None
+    district_named: str | None = Field(description="由正文识别的区（市、县）")
     primary: str | None
     matter: str | None
     confidence: float | None = Field(description="人判定过的为 null")

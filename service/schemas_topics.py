@@ -73,7 +73,8 @@ class TopicOut(BaseModel):
     window_days: int
     trend: TrendOut
     months: list[WindowOut]
-    districts: dict[str, int]
+    districts: dict[str, int] = Field(description="各区（市、县）的件数；没有填写的按正文提到的那一个")
+    districts_by_text: int = Field(description="其中多少件由正文识别")
     themes: dict[str, int]
     representatives: list[BriefOut] = Field(description="有代表性而互不雷同的几件；个人信息已遮盖")
 

@@ -80,8 +80,8 @@ def matching(store: Store, filters: Filters) -> Keys:
     """Numbers of the submissions that pass, int64, ascending."""
     received = submissions.c.received_at
     query = sa.select(submissions.c.id, received).where(store.present())
-    if filters.theme is not None or filters.matter is not None:
-        query = query.join(analyses, of_submission(analyses)).outerjoin(standings, of_submission(standings))
+    if filters.theme is not None or filters.matter is not None or filters.district is not None:
+        query = query.outerjoin(analyses, of_submission(analyses)).outerjoin(standings, of_submission(standings))
     judged = (sa.func.coalesce(standings.c.theme, analyses.c.primary_theme),
               sa.func.coalesce(standings.c.matter, analyses.c.matter))  # fmt: skip
     for column, value in ((judged[0], filters.theme), (judged[1], filters.matter),
@@ -104,9 +104,13 @@ def matching(store: Store, filters: Filters) -> Keys:
 
 
 def in_district(name: str) -> sa.ColumnElement[bool]:
-    """The condition that a submission is of a district, named with or without the word for what it is."""
+    """The condition that a submission, joined with its analysis, is of a district: its own, else the one named in it.
+
+    The district may come with or without the word for what it is.
+    """
     stem = name.rstrip("".join(_UNITS)) or name
-    return submissions.c.district.in_((name, stem, *(stem + unit for unit in _UNITS)))
+    own = sa.func.coalesce(sa.func.nullif(submissions.c.district, ""), analyses.c.district)
+    return own.in_((name, stem, *(stem + unit for unit in _UNITS)))
 
 
 def _within(received_at: str | None, filters: Filters) -> bool:

@@ -20,6 +20,7 @@ from service.tables import events, of_submission, registers, standings, submissi
 _FILTERS = ("state", "number", "lead_unit", "due", "theme", "matter", "corrected")
 # As many numbers as go into one query.
 _PORTION = 1000
+Conditions = Sequence[sa.ColumnElement[bool]]
 STATE = sa.func.coalesce(standings.c.state, FIRST)
 
 
@@ -62,25 +63,34 @@ def take_number(connection: sa.Connection, office_id: str, year: int) -> str:
     return f"{year}-{last:06d}"
 
 
-def told(connection: sa.Connection, office_id: str, number: int | None = None) -> Iterator[tuple[int, Event]]:
-    """(submission, event) by submission and age: of one submission, or of all."""
-    query = sa.select(events).where(events.c.office_id == office_id)
+def told(
+    connection: sa.Connection, office_id: str, number: int | None = None, where: Conditions = ()
+) -> Iterator[tuple[int, Event]]:
+    """(submission, event) by submission and age: of one submission or of all, all events or as ``where`` says."""
+    query = sa.select(events).where(events.c.office_id == office_id, *where)
     if number is not None:
         query = query.where(events.c.submission_id == number)
     for row in connection.execute(query.order_by(events.c.submission_id, events.c.id)):
         yield row.submission_id, Event(row.id, row.kind, row.actor, row.at, json.loads(row.detail))
 
 
+def stood(connection: sa.Connection, office_id: str, until: str | None = None) -> Iterator[tuple[int, Standing]]:
+    """(submission, where it stood at a moment: ISO 8601, UTC), by its events alone, of those that had moved by then."""
+    where = [events.c.kind.not_in(IDLE), *([] if until is None else [events.c.at <= until])]
+    moving = told(connection, office_id, where=where)
+    for number, group in groupby(moving, lambda pair: pair[0]):
+        standing = fold(event for _, event in group)
+        if standing != Standing():
+            yield number, standing
+
+
 def rebuild(connection: sa.Connection, office_id: str) -> int:
     """Make the table again from the events; how many rows it has."""
     connection.execute(standings.delete().where(standings.c.office_id == office_id))
-    rows = 0
-    made = ((n, fold(event for _, event in group)) for n, group in groupby(told(connection, office_id), lambda e: e[0]))
-    for number, standing in list(made):
-        if standing != Standing():
-            _save(connection, office_id, number, standing)
-            rows += 1
-    return rows
+    made = list(stood(connection, office_id))
+    for number, standing in made:
+        _save(connection, office_id, number, standing)
+    return len(made)
 
 
 def _save(connection: sa.Connection, office_id: str, number: int, standing: Standing) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import calendar
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -19,22 +19,16 @@ import sqlalchemy as sa
 from nlp.errors import InputError
 from nlp.taxonomy import Taxonomy
 from service.dates import CHINA, parse_date
+from service.standings import stood
 from service.steps import Standing
 from service.store import Store, Submitter, now
-from service.tables import analyses, events, of_submission, submissions
+from service.tables import analyses, events, revisions, submissions
 from service.voices import count_voices
 
 UNKNOWN = "不详"
 _MONTHS = 12
-
-
-# Numbers → what became of those of which anything is known.
-Standings = Callable[[Sequence[int]], Mapping[int, Standing]]
-
-
-def no_standings(numbers: Sequence[int]) -> Mapping[int, Standing]:
-    """Where handling is not recorded: nothing is known of any."""
-    return {}
+SUBMITTER = tuple(f"submitter_{field.name}" for field in fields(Submitter))
+_FILED = ("source", "received_at", "district", *SUBMITTER)
 
 
 @dataclass(frozen=True)
@@ -126,7 +120,10 @@ def _day(name: str, text: str) -> date:
 
 @dataclass(frozen=True)
 class Fact:
-    """A submission as known at a moment. ``day``: of receipt, in China; ``case``, ``follows``: what it was put to."""
+    """A submission as known at a moment. ``day``: of receipt, in China; ``case``, ``follows``: what it was put to.
+
+    ``district``: its own, else the one that its text names (``by_text``).
+    """
 
     id: int
     day: date | None
@@ -138,20 +135,44 @@ class Fact:
     matter: str
     case: int | None = None
     follows: int | None = None
+    by_text: bool = False
 
 
 def facts(store: Store, as_of: datetime) -> list[Fact]:
     """All submissions that were stored by then and neither withdrawn nor erased, as known then, by number."""
-    steps = _steps(store, as_of)
-    query = (
-        sa.select(submissions, analyses.c.primary_theme, analyses.c.matter)
-        .outerjoin(analyses, of_submission(analyses))
-        .where(store.mine(submissions))
-        .order_by(submissions.c.id)
-    )
+    until = _text(as_of)
     with store.reading() as connection:
-        rows = connection.execute(query).all()
-    return [_fact(row, steps[row.id]) for row in rows if row.id in steps and not steps[row.id].withdrawn]
+        steps = _steps(store, connection, until)
+        held = contents(store, connection, until, _FILED)
+        query = sa.select(analyses.c.submission_id, analyses.c.primary_theme, analyses.c.matter, analyses.c.district)
+        judged = {row.submission_id: row for row in connection.execute(query.where(store.mine(analyses)))}
+    there = (number for number in sorted(held) if number in steps and not steps[number].withdrawn)
+    return [_fact(number, held[number], judged.get(number), steps[number]) for number in there]
+
+
+def contents(
+    store: Store, connection: sa.Connection, until: str, names: Sequence[str]
+) -> dict[int, Mapping[str, Any]]:  # fmt: skip
+    """The named columns of each submission as they were at a moment (ISO 8601, UTC), by number."""
+    query = sa.select(submissions.c.id, *(submissions.c[name] for name in names)).where(store.mine(submissions))
+    found: dict[int, Mapping[str, Any]] = {row["id"]: dict(row) for row in connection.execute(query).mappings()}
+    later = sa.select(revisions.c.submission_id, revisions.c.content).where(
+        store.mine(revisions), revisions.c.replaced_at > until
+    )
+    # The first of those replaced later is the one that held at the time, so that it is read last.
+    for row in connection.execute(later.order_by(revisions.c.submission_id, revisions.c.id.desc())):
+        found[row.submission_id] = json.loads(row.content)
+    return found
+
+
+def submitter_of(content: Mapping[str, Any]) -> Submitter:
+    """The submitter that a submission's columns tell of."""
+    return Submitter(**{name.removeprefix("submitter_"): content[name] for name in SUBMITTER})
+
+
+def _text(moment: datetime) -> str:
+    """As events write it."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
 @dataclass
@@ -159,6 +180,7 @@ class _Steps:
     """What the events of a submission say, the last word of each kind; ``filed`` None: not said at that time."""
 
     filed: Mapping[str, str | None] | None = None
+    analysed: Mapping[str, Any] = field(default_factory=dict)
     theme: str | None = None
     matter: str | None = None
     case: int | None = None
@@ -167,20 +189,18 @@ class _Steps:
     withdrawn: bool = False
 
 
-def _steps(store: Store, as_of: datetime) -> dict[int, _Steps]:
+def _steps(store: Store, connection: sa.Connection, until: str) -> dict[int, _Steps]:
     kinds = ("received", "revised", "analysed", "corrected", "merged", "unmerged", "follows", "unfollowed",
              "withdrawn", "restored", "erased")  # fmt: skip
-    until = as_of.astimezone(UTC).isoformat(timespec="seconds")
     query = sa.select(events.c.submission_id, events.c.kind, events.c.detail).where(
         store.mine(events), events.c.kind.in_(kinds), events.c.at <= until
     )
     found: dict[int, _Steps] = {}
-    with store.reading() as connection:
-        for number, kind, text in connection.execute(query.order_by(events.c.id)):
-            if kind == "received":
-                found[number] = _Steps()
-            if number in found:
-                _step(found[number], kind, json.loads(text))
+    for number, kind, text in connection.execute(query.order_by(events.c.id)):
+        if kind == "received":
+            found[number] = _Steps()
+        if number in found:
+            _step(found[number], kind, json.loads(text))
     return found
 
 
@@ -190,8 +210,10 @@ def _step(steps: _Steps, kind: str, detail: Mapping[str, Any]) -> None:
     elif kind == "corrected":
         steps.theme, steps.matter = detail.get("theme", steps.theme), detail.get("matter", steps.matter)
         steps.by_hand = steps.by_hand or "theme" in detail
-    elif kind == "analysed" and not steps.by_hand:  # what people decided outranks a later analysis
-        steps.theme, steps.matter = detail.get("primary", steps.theme), detail.get("matter", steps.matter)
+    elif kind == "analysed":
+        steps.analysed = detail
+        if not steps.by_hand:  # what people decided outranks a later analysis
+            steps.theme, steps.matter = detail.get("primary", steps.theme), detail.get("matter", steps.matter)
     elif kind in {"withdrawn", "restored", "erased"}:
         steps.withdrawn = kind != "restored"
     elif kind in {"merged", "unmerged"}:
@@ -200,15 +222,15 @@ def _step(steps: _Steps, kind: str, detail: Mapping[str, Any]) -> None:
         steps.follows = detail["earlier"] if kind == "follows" else None
 
 
-def _fact(row: Any, steps: _Steps) -> Fact:
-    submitter = Submitter(row.submitter_name, row.submitter_phone, row.submitter_party, row.submitter_sector,
-                          row.submitter_kind)  # fmt: skip
-    own = {"received_at": row.received_at, "district": row.district, "sector": row.submitter_sector}
-    filed = steps.filed or own
+def _fact(number: int, own: Mapping[str, Any], judged: Any, steps: _Steps) -> Fact:
+    filed = steps.filed or {**own, "sector": own["submitter_sector"]}
     day = datetime.fromisoformat(filed["received_at"]).astimezone(CHINA).date() if filed["received_at"] else None
+    theme, matter, named = (judged.primary_theme, judged.matter, judged.district) if judged else (None, None, None)
+    named = steps.analysed.get("district", named)
     return Fact(
-        row.id, day, row.source, filed["district"] or UNKNOWN, filed["sector"] or UNKNOWN, submitter,
-        steps.theme or row.primary_theme or UNKNOWN, steps.matter or row.matter or UNKNOWN, steps.case, steps.follows,
+        number, day, own["source"], filed["district"] or named or UNKNOWN, filed["sector"] or UNKNOWN,
+        submitter_of(own), steps.theme or theme or UNKNOWN, steps.matter or matter or UNKNOWN, steps.case,
+        steps.follows, bool(named and not filed["district"]),
     )  # fmt: skip
 
 
@@ -271,7 +293,7 @@ class Statistics:
     notes: tuple[str, ...] = field(default=())
 
 
-def statistics(store: Store, taxonomy: Taxonomy, standings: Standings, period: Period, as_of: datetime) -> Statistics:
+def statistics(store: Store, taxonomy: Taxonomy, period: Period, as_of: datetime) -> Statistics:
     """All figures of a period, as known at ``as_of``."""
     everything = [_named(item, taxonomy) for item in facts(store, as_of)]
     dated = [item for item in everything if item.day is not None]
@@ -279,7 +301,8 @@ def statistics(store: Store, taxonomy: Taxonomy, standings: Standings, period: P
         [item for item in dated if item.day is not None and item.day in span]
         for span in (period, period.before(), period.year_before())
     )
-    known = standings([item.id for item in inside])
+    handled = _handled(store, as_of)
+    known = {item.id: handled[item.id] for item in inside if item.id in handled}
     months = _months(period)
     year = [item for item in dated if f"{item.day:%Y-%m}" in months]
     return Statistics(
@@ -296,6 +319,12 @@ def statistics(store: Store, taxonomy: Taxonomy, standings: Standings, period: P
          for sector in _by_frequency(item.sector for item in inside)},
         tuple(_notes(everything, inside, known, period, as_of)),
     )  # fmt: skip
+
+
+def _handled(store: Store, as_of: datetime) -> dict[int, Standing]:
+    """Where submissions stood, of those that somebody had taken up: the others tell nothing of the handling."""
+    with store.reading() as connection:
+        return {n: standing for n, standing in stood(connection, store.office_id, _text(as_of)) if standing.number}
 
 
 def _named(item: Fact, taxonomy: Taxonomy) -> Fact:
@@ -325,6 +354,9 @@ def _notes(
         notes.append(f"{undated} 件没有收到日期，不计入任何时期。")
     if future:
         notes.append(f"{future} 件的收到日期晚于 {today}，请核对。")
+    by_text = sum(item.by_text for item in inside)
+    if by_text:
+        notes.append(f"{by_text} 件没有填写区县，由正文识别。")
     if inside and not known:
         notes.append("没有办理记录，单位、采用与满意度无从统计。")
     return notes

@@ -96,6 +96,7 @@ class Analysis:
 class Stored:
     """With its number, its analysis (None only while being stored), and the ``theme`` and ``matter`` people decided.
 
+    ``district_named``: the district that its text names, which counts where the submission has none.
     ``erased_at``: ISO 8601, UTC; of an erased one, nothing but number, source and a digest for external id is left.
     """
 
@@ -105,6 +106,7 @@ class Stored:
     theme: str | None = None
     matter: str | None = None
     erased_at: str | None = None
+    district_named: str | None = None
 
 
 @dataclass(frozen=True)
@@ -252,18 +254,18 @@ class Store(Database):
         if analysis is None:  # another process revised it between the look and the write
             raise StoreError(f"{submission.source} {submission.external_id} 刚被其他程序改动，请重试")
         digests = {"content_sha256": submission.sha256(), "received_sha256": None}
-        row = {**_row(submission), **digests, "stored_at": now()}
+        row = {**_row(submission), **digests, "stored_at": self.now()}
         if known is None:
             number = self.next_number(connection, submissions)
             connection.execute(submissions.insert().values(office_id=self.office_id, id=number, **row))
-            self.record(connection, number, "received", actor, {"source": submission.source, **_filed(submission)})
+            self.record(connection, number, "received", actor, {"source": submission.source, **filed(submission)})
         else:
             number = known.id
             revision = self._keep(connection, number)
             mine = self.mine(submissions), submissions.c.id == number
             connection.execute(submissions.update().where(*mine).values(**row))
             digests = {"before": known.content_sha256, "after": row["content_sha256"]}
-            self.record(connection, number, "revised", actor, {**digests, "revision": revision, **_filed(submission)})
+            self.record(connection, number, "revised", actor, {**digests, "revision": revision, **filed(submission)})
         self._analysed(connection, number, analysis, encoder_id)
         return number, outcome
 
@@ -273,8 +275,8 @@ class Store(Database):
         last = connection.execute(sa.select(sa.func.max(revisions.c.id)).where(*here)).scalar()
         mine = self.mine(submissions), submissions.c.id == number
         before = connection.execute(sa.select(submissions).where(*mine)).mappings().one()
-        content = json.dumps(_row(_submission(before)), ensure_ascii=False)
-        row = {"submission_id": number, "id": (last or 0) + 1, "content": content, "replaced_at": self.now()}
+        row = {"submission_id": number, "id": (last or 0) + 1, "replaced_at": self.now()}
+        row["content"] = json.dumps(_row(_submission(before)), ensure_ascii=False)
         connection.execute(revisions.insert().values(office_id=self.office_id, **row))
         return int(row["id"])
 
@@ -286,22 +288,21 @@ class Store(Database):
             connection.execute(table.delete().where(self.mine(table), table.c.submission_id == number))
         for table in DERIVED:
             connection.execute(table.insert().values({name: row[name] for name in table.columns.keys()}))  # noqa: SIM118
-        judged = {"primary": analysis.primary, "matter": analysis.matter}
+        judged = {name: row[name] for name in ("matter", "district")} | {"primary": analysis.primary}
         detail = {"model": analysis.model, "encoder": encoder_id, **judged}
         self.record(connection, number, "analysed", "machine", detail)
 
     def _known(self, connection: sa.Connection, submission: Submission) -> Any:
         names = submission.external_id, tombstone(self.office_id, submission.source, submission.external_id)
-        query = sa.select(submissions.c.id, _RECEIVED.label("content_sha256"), submissions.c.erased_at).where(
-            self.mine(submissions),
-            submissions.c.source == submission.source,
-            submissions.c.external_id.in_(names),
-        )
+        here = submissions.c.source == submission.source, submissions.c.external_id.in_(names)
+        query = sa.select(submissions.c.id, _RECEIVED.label("content_sha256"), submissions.c.erased_at)
+        query = query.where(self.mine(submissions), *here)
         return connection.execute(query).one_or_none()
 
     def _select(self, condition: sa.ColumnElement[bool], limit: int | None = None) -> Iterator[Stored]:
+        a, s = analyses.c, standings.c
         query = (
-            sa.select(submissions, analyses.c.result, standings.c.theme, standings.c.matter)
+            sa.select(submissions, a.result, a.district.label("named"), s.theme, s.matter)
             .outerjoin(analyses, of_submission(analyses))
             .outerjoin(standings, of_submission(standings))
             .where(condition)
@@ -313,7 +314,7 @@ class Store(Database):
         for row in rows:
             analysis = json.loads(row["result"]) if row["result"] else None
             decided = row["theme"], row["matter"]
-            yield Stored(row["id"], _submission(row), analysis, *decided, erased_at=row["erased_at"])
+            yield Stored(row["id"], _submission(row), analysis, *decided, row["erased_at"], row["named"])
 
     def amend(
         self, connection: sa.Connection, number: int, submission: Submission, analysis: Analysis | None, encoder_id: str
@@ -362,7 +363,7 @@ def _outcome(known: Any, submission: Submission) -> Outcome:
     return "unchanged" if known.content_sha256 == submission.sha256() else "revised"
 
 
-def _filed(submission: Submission) -> dict[str, Any]:
+def filed(submission: Submission) -> dict[str, Any]:
     """What statistics count a submission under: in its events, so that a filed figure comes out again."""
     district, sector = submission.district, submission.submitter.sector
     return {"received_at": submission.received_at, "district": district, "sector": sector}
@@ -381,6 +382,7 @@ def analysis_row(analysis: Analysis) -> dict[str, Any]:
         "model": analysis.model,
         "primary_theme": analysis.primary,
         "matter": analysis.matter,
+        "district": analysis.result.get("district"),
         "confidence": analysis.confidence,
         "decision": analysis.decision,
         "result": json.dumps(analysis.result, ensure_ascii=False),

@@ -91,6 +91,7 @@ terms = sa.Table(
     sa.Column("words", sa.Text, nullable=False),
     sa.ForeignKeyConstraint(["office_id", "submission_id"], ["submissions.office_id", "submissions.id"]),
 )
+# ``district``: the one that the text names; it counts where the submission has none of its own.
 analyses = sa.Table(
     "analyses",
     metadata,
@@ -99,6 +100,7 @@ analyses = sa.Table(
     sa.Column("model", sa.String(100), nullable=False),
     sa.Column("primary_theme", sa.String(100), nullable=False),
     sa.Column("matter", sa.String(100), nullable=False),
+    sa.Column("district", sa.String(100)),
     sa.Column("confidence", sa.Float, nullable=False),
     sa.Column("decision", sa.String(10), nullable=False),
     sa.Column("result", sa.Text, nullable=False),
@@ -128,6 +130,7 @@ reanalyses = sa.Table(
     sa.Column("model", sa.String(100), nullable=False),
     sa.Column("primary_theme", sa.String(100), nullable=False),
     sa.Column("matter", sa.String(100), nullable=False),
+    sa.Column("district", sa.String(100)),
     sa.Column("confidence", sa.Float, nullable=False),
     sa.Column("decision", sa.String(10), nullable=False),
     sa.Column("result", sa.Text, nullable=False),

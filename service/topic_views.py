@@ -34,7 +34,8 @@ class TopicView:
 
     ``size``: submissions; ``distinct``: a case counts once, follow-ups not at all; ``voices``: distinct submitters;
     ``recent`` and ``before``: voices in the last ``window_days`` and in the year before them; ``months``: voices a
-    month, oldest first; ``districts``: by frequency, the unknown left out; ``members``: numbers, ascending.
+    month, oldest first; ``districts``: by frequency, the unknown left out; ``by_text``: of how many only their
+    text tells; ``members``: numbers, ascending.
     """
 
     id: int
@@ -54,6 +55,7 @@ class TopicView:
     trend: Trend
     months: tuple[tuple[str, int], ...]
     districts: Mapping[str, int]
+    by_text: int
     themes: Mapping[str, int]
     members: tuple[int, ...]
     external_ids: tuple[str, ...]
@@ -239,7 +241,8 @@ def _view(
         final(rows, row.parent) if row.parent is not None else None, row.state, row.merged_into, row.pinned,
         len(items), distinct(items), len({_voice(f) for f in own}), counts.recent, counts.before, WINDOW_DAYS, trend,
         _months(items, day), dict(sorted(districts.items(), key=lambda d: (-d[1], d[0]))),
-        dict(Counter(f.theme for f in items).most_common()), members, tuple(identities[n] for n in members), central,
+        sum(f.by_text for f in items), dict(Counter(f.theme for f in items).most_common()), members,
+        tuple(identities[n] for n in members), central,
     )  # fmt: skip
 
 

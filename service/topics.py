@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,14 +24,21 @@ from nlp.topics import NONE, Grouping, Space, grow
 from service.cases import Conflict, NotFound, signed
 from service.engine import Engine
 from service.search import words_of
-from service.statistics import Standings, no_standings
+from service.steps import Standing
 from service.store import Store, now
 from service.tables import of_submission, submissions, topic_members, topic_steps, topics, vectors
 from service.works import Works
 
+# Numbers → what became of those of which anything is known.
+Standings = Callable[[Sequence[int]], Mapping[int, Standing]]
 Level = Literal["broad", "concrete"]
 State = Literal["open", "dismissed", "merged"]
 _MAX_NAME = 60
+
+
+def no_standings(numbers: Sequence[int]) -> Mapping[int, Standing]:
+    """Where handling is not recorded: nothing is known of any."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class TopicRow:
 class Topics:
     """The topics of a store. Each step is one transaction; safe to share between threads.
 
-    ``standings``: what became of submissions, for candidates and statistics.
+    ``standings``: what became of submissions, for candidates.
     """
 
     def __init__(self, engine: Engine, store: Store, standings: Standings = no_standings) -> None:
@@ -71,12 +78,15 @@ class Topics:
     # Grouping
 
     def refresh(self) -> int:
-        """Put what is new or revised into topics, those there are or new ones; how many were looked at."""
+        """Put what is new or revised into topics, those there are or new ones; how many were looked at.
+
+        Topics that lost their name with an erased submission get another.
+        """
         with self._lock:
-            pending = self._pending()
-            if pending:
+            pending, rows = self._pending(), self.rows()
+            if pending or any(not row.name for row in rows.values()):
                 numbers, space = self.space()
-                rows, known = self.rows(), self._assigned()
+                known = self._assigned()
                 labels = _labels(numbers, {n: pair for n, pair in known.items() if n not in pending})
                 arrived = [i for i, number in enumerate(numbers) if number in pending]
                 found = grow(space, labels, *_tree(rows.values()), max(rows, default=0), arrived)
@@ -140,18 +150,22 @@ class Topics:
             return {row.submission_id: (_or_none(row.topic_id), _or_none(row.broad_id))
                     for row in connection.execute(query)}  # fmt: skip
 
-    def _names(self, numbers: Sequence[int], found: Grouping, taken: set[str]) -> dict[int, str]:
-        """Names for the new topics, by what their texts say."""
-        if not found.new_topics:
+    def _names(
+        self, numbers: Sequence[int], found: Grouping, taken: set[str], nameless: Iterable[int]
+    ) -> dict[int, str]:  # fmt: skip
+        """Names for the new topics and those without, by what their texts say."""
+        unnamed = (*found.new_topics, *nameless)
+        if not unnamed:
             return {}
         words = words_of(self.store, numbers)
         texts = {item.id: item.submission for item in self.store.everything()}
         there = [n for n in numbers if n in texts]  # the others were erased meanwhile
         items = {n: Words(words.get(n, []), texts[n].title.lower(), texts[n].text.lower()) for n in there}
-        listed = {word for word, entry in self.engine.models.analyser.entries.items() if entry.label != "PLACE"}
-        namer = Namer(items, listed)
+        entries = self.engine.models.analyser.entries
+        proper = {word for word, entry in entries.items() if entry.label in ("PLACE", "UNIT")}
+        namer = Namer(items, entries.keys() - proper, proper)
         names: dict[int, str] = {}
-        for topic in found.new_topics:
+        for topic in unnamed:
             concrete = topic in found.parents
             inside = np.flatnonzero(found.labels[:, 0 if concrete else 1] == topic)
             ranked = namer.ranked([numbers[i] for i in inside.tolist() if numbers[i] in items])
@@ -164,7 +178,9 @@ class Topics:
         by: tuple[str, str],
     ) -> None:  # fmt: skip
         """Store new topics, parents and memberships, in one transaction."""
-        names = self._names(numbers, found, {r.name for r in rows.values() if r.id not in found.new_topics})
+        others = [row for row in rows.values() if row.id not in found.new_topics]
+        nameless = [row.id for row in others if not row.name]
+        names = self._names(numbers, found, {row.name for row in others}, nameless)
         with self.store.writing() as connection:
             if self.rows(connection) != rows:
                 return  # somebody was faster: what is there now is looked at next time

@@ -56,7 +56,7 @@ async function load() {
   const found = await call(`/v1/inbox?${query()}`);
   if (turn !== inbox.turn) return;  // asked again meanwhile
   Object.assign(inbox, { items: found.items, total: found.total, categories: found.categories });
-  for (const item of found.items) if (item.district) inbox.districts.add(item.district);
+  for (const item of found.items) if (item.district || item.district_named) inbox.districts.add(item.district || item.district_named);
   if (!chosen()) inbox.selected = found.items.length ? found.items[0].id : null;
   showViews(found.counts);
   showDistricts();
@@ -143,7 +143,7 @@ function rowOf(item) {
   summary.append(badges(item), item.title ? item.summary : "");
   const day = item.received_at ? item.received_at.slice(0, 10) : "日期不详";
   row.append(
-    cell(element("div", item.standing.number || item.external_id), element("div", `${day} ${item.district || ""}`, "small")),
+    cell(element("div", item.standing.number || item.external_id), element("div", `${day} ${item.district || item.district_named || ""}`, "small")),
     cell(element("div", item.title || item.summary, "title"), summary),
     cell(element("div", themeName(item.primary)), element("div", item.matter ? matterName(item.matter) : "", "small")),
     cell(...unitCell(item)),

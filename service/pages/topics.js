@@ -30,17 +30,22 @@ const listed = (counts) => Object.entries(counts).map(([name, count]) => `${name
 const query = () => ($("as_of").value ? `?as_of=${encodeURIComponent($("as_of").value)}` : "");
 const fill = (id, nodes, empty) => $(id).replaceChildren(...(nodes.length ? nodes : [element("li", empty, "muted")]));
 
-// A line of distinct submitters; a flat one where there were none.
+// A line of distinct submitters, with its highest point in words; so few that it says little make a low line.
 function trendLine(months) {
-  const svg = document.createElementNS(SVG, "svg");
   const values = months.map((m) => m.voices);
-  const most = Math.max(1, ...values);
+  const highest = Math.max(0, ...values);
+  const figure = element("figure", undefined, "trend");
+  figure.append(trendDrawing(values, Math.max(5, highest)), element("figcaption", `最多 ${highest} 人`, "muted"));
+  return figure;
+}
+
+function trendDrawing(values, top) {
+  const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 120 30");
-  svg.setAttribute("class", "trend");
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", `近十二个三十天的反映人数：${values.join("、")}`);
   if (!values.length) return svg;
-  const points = values.map((v, i) => [3 + (114 * i) / Math.max(1, values.length - 1), 27 - (24 * v) / most]);
+  const points = values.map((v, i) => [3 + (114 * i) / Math.max(1, values.length - 1), 27 - (24 * v) / top]);
   const line = document.createElementNS(SVG, "polyline");
   line.setAttribute("points", points.map((p) => p.join(",")).join(" "));
   const dot = document.createElementNS(SVG, "circle");
@@ -57,7 +62,7 @@ async function showMaterial(number) {
     const who = [item.submitter.name, item.submitter.sector].filter(Boolean).join("，");
     $("material-title").textContent = item.title || "（无标题）";
     $("material-facts").textContent = [
-      `${item.source} ${item.external_id}`, item.received_at ? item.received_at.slice(0, 10) : "日期不详", item.district, who,
+      `${item.source} ${item.external_id}`, item.received_at ? item.received_at.slice(0, 10) : "日期不详", item.district || item.district_named, who,
     ].filter(Boolean).join(" · ");
     $("material-text").textContent = item.text;
     $("material").showModal();
@@ -96,7 +101,7 @@ function partRow(part) {
 function candidateRow(one, index) {
   const row = element("li");
   const head = element("div", undefined, "head");
-  head.append(element("span", `${index + 1}.`, "muted"), element("strong", one.name), element("span", one.score.toFixed(2), "score"));
+  head.append(element("span", `${index + 1}.`, "muted"), element("strong", one.name), element("span", `得分 ${one.score.toFixed(2)}`, "score"));
   if (one.rising) head.append(element("span", "上升", "tag rising"));
   row.append(head, element("div", one.reason));
   const parts = element("details");
@@ -137,6 +142,13 @@ function stepForm(topic) {
   return form;
 }
 
+// Facts side by side, or one below the other where they do not fit.
+function facts(texts) {
+  const line = element("div", undefined, "facts muted");
+  line.append(...texts.map((text) => element("span", text)));
+  return line;
+}
+
 function topicRow(topic) {
   const item = element("li");
   const row = element("div", undefined, "row");
@@ -145,8 +157,10 @@ function topicRow(topic) {
   if (topic.pinned) head.append(element("span", "置顶", "tag pinned"));
   if (topic.state !== "open") head.append(element("span", topic.state === "merged" ? `已并入 ${topic.merged_into}` : "已搁置", "tag"));
   const text = element("div");
-  text.append(head, element("div", `编号 ${topic.id} · ${topic.size} 件，去重 ${topic.distinct} 件，${topic.voices} 人 · 近 ${topic.window_days} 天 ${topic.recent} 人，此前一年 ${topic.before} 人`, "muted"));
-  if (Object.keys(topic.districts).length) text.append(element("div", listed(topic.districts), "muted"));
+  text.append(head, facts([`编号 ${topic.id}`, `${topic.size} 件，去重 ${topic.distinct} 件，${topic.voices} 人`,
+    `近 ${topic.window_days} 天 ${topic.recent} 人，此前一年 ${topic.before} 人`]));
+  const byText = topic.districts_by_text ? `（${topic.districts_by_text} 件由正文识别）` : "";
+  if (Object.keys(topic.districts).length) text.append(element("div", listed(topic.districts) + byText, "muted"));
   row.append(text, trendLine(topic.months));
   const more = element("details");
   more.append(element("summary", "代表材料与操作"),

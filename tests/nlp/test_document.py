@@ -63,6 +63,26 @@ def test_aliases_resolve_to_the_name_and_its_district(analyser: Analyser) -> Non
     assert district.district == "观山湖区"
 
 
+@pytest.mark.parametrize(
+    ("text", "title", "expected"),
+    [
+        ("观山湖区世纪城的路灯坏了", None, "观山湖区"),
+        ("世纪城的路灯坏了", "金阳的路灯", "观山湖区"),  # an estate, and a name of old
+        ("花果园和南明区政府门前", None, "南明区"),
+        ("从观山湖到花溪的公交", None, None),
+        ("花溪大学城的公交", None, None),  # it lies in two
+        ("贵阳的路灯坏了", None, None),
+        ("维修文物", None, None),
+        ("遵义的公交到观山湖", None, None),
+        ("K市经开区的路灯坏了", None, None),  # anonymised: nobody knows where
+    ],
+)
+def test_a_text_has_the_one_district_its_places_lie_in(
+    analyser: Analyser, text: str, title: str | None, expected: str | None
+) -> None:
+    assert analyser(text, title).district == expected
+
+
 def test_short_names_do_not_match_across_words(analyser: Analyser) -> None:
     assert _labels(analyser("居民宿舍公开阳光，移交警方处理")) == {}
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from nlp.contracts import FloatArray
-from nlp.keyphrases import Namer, Words, name
+from nlp.keyphrases import Namer, Words, name, phrases
 from nlp.topics import CONCRETE, FLOOR, NONE, Grouping, Space, diverse, grow
 from nlp.trends import Counts, benjamini_hochberg, trends
 
@@ -135,6 +135,17 @@ def test_a_name_is_a_phrase_the_texts_say() -> None:
     assert all(any(phrase in i.title or phrase in i.text for i in items.values()) for phrase, _ in ranked)
     assert name(ranked, set()) == "渣土车扬尘"
     assert not {"希望", "解决", "问题", "严重"} & {phrase for phrase, _ in ranked}
+
+
+def test_a_name_is_whole_stands_for_most_texts_and_says_what_not_who() -> None:
+    said = ["房屋 质量 市住建局", "房屋 质量 市住建局", "房屋 质量 排放 刺鼻", "质量 漏水", "电梯 困人", "电梯 困人"]
+    items = {i: item("", words.replace(" ", ""), words) for i, words in enumerate([*said, "学校 补课", "学校 补课"])}
+    ranked = Namer(items, {"市住建局"}).ranked(range(6))
+    assert any("市住建局" in phrase for phrase, _ in ranked)
+    ranked = Namer(items, (), {"市住建局"}).ranked(range(6))
+    # Not 质量, which is mostly said in a longer phrase; then what the texts say that the first does not stand for.
+    assert ranked == [("房屋质量", 0.5), ("电梯困人", pytest.approx(1 / 3))]
+    assert "排放刺鼻" not in set(phrases(items[2]))  # a verb after a verb is a fragment
 
 
 def test_a_name_that_is_taken_gets_a_second_phrase() -> None:

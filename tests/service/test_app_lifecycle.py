@@ -127,7 +127,8 @@ def test_patch_needs_if_match_and_records_the_names_of_fields(office: TestClient
     assert (found.submission.submitter.name, found.submission.submitter.phone) == ("李四", None)
     revised, analysed = detail(office)["events"][-2:]
     assert (revised["kind"], revised["detail"]) == (
-        "revised", {"fields": ["title", "district", "submitter"], "reason": "属其职责"}
+        "revised", {"fields": ["title", "district", "submitter"], "received_at": found.submission.received_at,
+                    "district": "云岩区", "sector": None, "reason": "属其职责"}
     )  # fmt: skip
     assert analysed["kind"] == "analysed"  # the title is part of what is analysed
     assert "油烟" not in str(detail(office)["events"])

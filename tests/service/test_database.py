@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import resource
@@ -68,6 +69,9 @@ def insert(connection: sa.Connection, table: str, **row: object) -> None:
     connection.execute(sa.text(f"INSERT INTO {table} ({keys}) VALUES ({values})"), row)
 
 
+ANALYSED = '{"primary": "urban", "entities": [{"text": "路灯"}, {"text": "云岩", "district": "云岩区"}]}'
+
+
 @pytest.mark.parametrize("revision", ["0001", "0003"])
 def test_an_older_database_is_upgraded_with_its_rows(revision: str, blank_url: str, engine_name: str) -> None:
     migrate(blank_url, "upgrade", revision)
@@ -76,7 +80,7 @@ def test_an_older_database_is_upgraded_with_its_rows(revision: str, blank_url: s
         insert(connection, "submissions", office_id="default", id=1, source="s", external_id="1", title="", text=LAMP,
                content_sha256="0", stored_at=at)  # fmt: skip
         insert(connection, "analyses", **key, model="m", primary_theme="urban", matter="x", confidence=0.5,
-               decision="accept", result='{"primary": "urban"}')  # fmt: skip
+               decision="accept", result=ANALYSED)  # fmt: skip
         insert(connection, "events", **key, id=1, kind="received", actor="t", at=at, detail="{}")
         if engine_name == "sqlite":  # no version before 0004 served PostgreSQL
             blob = np.arange(8, dtype="<f4").tobytes()
@@ -87,7 +91,8 @@ def test_an_older_database_is_upgraded_with_its_rows(revision: str, blank_url: s
     opened = Store(blank_url, "default")
     found = opened.get(1)
     assert found is not None
-    assert (found.submission.text, found.analysis, found.erased_at) == (LAMP, {"primary": "urban"}, None)
+    assert (found.submission.text, found.analysis, found.erased_at) == (LAMP, json.loads(ANALYSED), None)
+    assert found.district_named == "云岩区"
     assert (opened.count(), opened.stamp(), opened.revisions(1)) == (1, 1, [])
     if engine_name == "sqlite":
         np.testing.assert_array_equal(opened.vectors(ENCODER)[1], np.arange(8, dtype=np.float32)[None])

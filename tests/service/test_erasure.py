@@ -17,19 +17,22 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from nlp.errors import InputError
+from nlp.taxonomy import Taxonomy
 from service import app, database
 from service.backup import backup
 from service.cases import Cases, NotFound
 from service.database import StoreError
 from service.duplicates import Duplicates
-from service.engine import Engine, Models
+from service.engine import Engine, Models, store_batch
 from service.erasure import erase
 from service.lifecycle import Lifecycle, StepRefused
 from service.reanalysis import prepare, switch
 from service.search import Index, without_words
-from service.statistics import facts
+from service.statistics import facts, read_period, statistics
 from service.store import Store, Submission, Submitter
 from service.tables import CONTENT, metadata, submissions
+from service.tables import topics as topics_table
+from service.topic_views import overview
 from service.topics import Topics
 from tests.service.conftest import Run
 from tests.service.test_store import ENCODER, analysis, submission
@@ -337,6 +340,41 @@ def test_statistics_count_it_as_of_a_day_before_and_no_more(filled: Store, monke
     for moment, there in (("2099-05-01T00:00:00+00:00", True), ("2099-05-03T00:00:00+00:00", False)):
         found = {fact.id: fact for fact in facts(filled, datetime.fromisoformat(moment))}
         assert (21 in found, len(found)) == (there, 40 + there)
+
+
+def test_a_filed_report_counts_it_still_but_no_longer_tells_whose_it_was(
+    filled: Store, taxonomy: Taxonomy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = datetime.fromisoformat("2099-05-01T00:00:00+00:00")
+    period = read_period("2024-05", None, None, None, day.date())
+    filed = statistics(filled, taxonomy, period, day)
+    monkeypatch.setattr(filled, "now", lambda: "2099-05-02T00:00:00+00:00")
+    erase(filled, [21], *SIGNED)
+    again = statistics(filled, taxonomy, period, day)
+    assert (filed.sectors.keys(), again.sectors.keys()) == ({"麒麟界", "不详"}, {"不详"})
+    assert (again.now, again.tables, again.adoption) == (filed.now, filed.tables, filed.adoption)
+    assert again.tables["unit_state"].counts == ((1,),)
+    later = statistics(filled, taxonomy, period, datetime.fromisoformat("2099-05-03T00:00:00+00:00"))
+    assert (later.now.submissions, later.tables["unit_state"].counts) == (40, ())
+
+
+def test_a_topic_is_named_anew_by_what_is_left(engine: Engine, store: Store) -> None:
+    same = "楼下的电梯三天两头困人没人管，孩子在里面哭了半个小时，物业的电话打不通"
+    batch = [replace(SECRET, external_id=str(i), text=same + mark, title="电梯") for i, mark in enumerate("。！？…")]
+    engine.run(lambda: list(store_batch(engine, store, batch, lambda answered: {}, "t")))
+    topics = Topics(engine, store)
+    numbers = {view.id for view in overview(topics).topics}
+    with store.writing() as connection:
+        connection.execute(topics_table.update().values(name="翡翠玛瑙湾", given_name="电梯困人"))
+    erase(store, [1, 2], *SIGNED)
+    assert {row.name for row in topics.rows().values()} == {""}
+    after = {view.id: view for view in overview(topics).topics}
+    assert after.keys() == numbers != set()
+    assert all((view.size, view.name) == (2, "电梯困人") for view in after.values())
+    assert all(view.machine_name not in {"", "翡翠玛瑙湾"} for view in after.values())
+    erase(store, [3, 4], *SIGNED)
+    assert overview(topics).topics == ()
+    assert {row.name for row in topics.rows().values()} == {f"议题 {number}" for number in numbers}
 
 
 def test_another_member_leads_where_the_lead_is_erased_and_a_case_of_nothing_is_closed(filled: Store) -> None:
