@@ -72,7 +72,7 @@ def grams(text: str, n: int) -> frozenset[str]:
 class Profile:
     """What is compared of one text; made once for each.
 
-    tokens: float32 (n, d), token states less the mean state, rows L2 = 1; weights (n,): rarity of each token;
+    kept: places of the n tokens that are compared, mean (d,): the mean token state; weights (n,): rarity of each token;
     sentences: float32 (m, d); matters (K,): how probable each matter is; grams: characters, pairs and triples of the
     text with their idf; rare: the pairs, and the triples, that hardly any background text has, such as names.
     """
@@ -80,12 +80,19 @@ class Profile:
     document: Document
     encoding: Encoding
     mentions: Mentions
-    tokens: FloatArray
+    kept: NDArray[np.int64]
+    mean: FloatArray
     weights: Array
     sentences: FloatArray
     matters: Array
     grams: tuple[dict[str, float], ...]
     rare: tuple[frozenset[str], ...]
+
+    @property
+    def tokens(self) -> FloatArray:
+        """float32 (n, d), token states less the mean state, rows L2 = 1; made anew, as it would double the profile."""
+        centred = self.encoding.tokens[self.kept] - self.mean
+        return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6), dtype=np.float32)
 
     @cached_property
     def text(self) -> str:
@@ -142,8 +149,6 @@ class Profiler:
     def __call__(self, document: Document, encoding: Encoding) -> Profile:
         """The profile of a document and its encoding."""
         text = document.normalised.text
-        centred = encoding.tokens - self.token_mean
-        tokens = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
         idf = [self.background.idf(c) for c in text]
         weights = np.array([float(np.mean(idf[a:b])) if b > a else 0.0 for a, b in encoding.spans]) + 1e-6
         kept = np.sort(np.argsort(-weights, kind="stable")[:_MAX_TOKENS])
@@ -157,8 +162,8 @@ class Profiler:
             frozenset(gram for gram in weighed[2] if gram not in background.counts),
         )
         return Profile(
-            document, encoding, self._mentions(document), tokens[kept].astype(np.float32), weights[kept],
-            sentences, matters.astype(np.float64), weighed, rare,
+            document, encoding, self._mentions(document), kept, self.token_mean, weights[kept], sentences,
+            matters.astype(np.float64), weighed, rare,
         )  # fmt: skip
 
 

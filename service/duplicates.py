@@ -36,8 +36,8 @@ _MAX_DUPLICATES = 5
 _TURN = 32
 # Submissions whose candidates are looked up in one turn.
 _LOOKED_UP = 256
-# Tokens kept at a time, of all documents together: about 4 kB each with all that is compared, or 800 MB.
-_KEPT_TOKENS = 200_000
+# Tokens kept at a time, of all documents together: about 2 kB each with all that is compared, or 800 MB.
+_KEPT_TOKENS = 400_000
 
 Report = Callable[[str, int, int], None]
 

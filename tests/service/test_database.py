@@ -39,9 +39,11 @@ LAMP = "小区门口的路灯坏了半个月没人修。"
 
 
 @pytest.fixture
-def blank_url(engine_name: str, database_url: str, request: pytest.FixtureRequest) -> str:
+def blank_url(engine_name: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """A database without tables."""
-    return database_url if engine_name == "sqlite" else str(request.getfixturevalue("empty_postgresql"))
+    if engine_name == "sqlite":
+        return f"sqlite:///{tmp_path / 'blank.db'}"
+    return str(request.getfixturevalue("empty_postgresql"))
 
 
 # Migrations
