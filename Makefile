@@ -35,9 +35,10 @@ check: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# A process a core, each with files of its own and one thread for its models.
 test: setup check
 	@tests/install-chromium
-	$(PYTHON) -m pytest
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses auto --dist loadfile
 
 train: setup
 	$(VENV)/bin/minsheng train themes $(THEMES) --by-file --adaptation models/encoder-delta-v1 --out models/themes-v1
