@@ -156,7 +156,7 @@ def test_what_is_prepared_is_used_only_from_the_switch_on(store: Store) -> None:
     np.testing.assert_array_equal(store.vectors("e2")[1][0], analysis(seed=9).vector)
     assert [s.id for s in store.page(theme="ecology")] == [1, 2]
     assert store.history(2)[-1]["detail"] == {
-        "model": "model@1", "encoder": "e2", "primary": "ecology", "matter": "roads_municipal",
+        "model": "model@1", "encoder": "e2", "primary": "ecology", "matter": "roads_municipal", "district": None,
     }  # fmt: skip
     assert switch(store, "e2") == 0
 
