@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse
 
 from service import render_inbox, schemas_inbox
-from service.agreement import Agreement, Drift
+from service.agreement import Agreement
 from service.duplicates import Duplicates
 from service.inbox import Asked, doubtful_first, tally
 from service.lifecycle import Due, Lifecycle
@@ -67,16 +67,4 @@ def agreement(request: Request) -> JSONResponse:
     """人保留了多少机器的主题与单位，按月、按主题；需人工复核的、模型不认识的词的占比是否超出往月的范围。"""
     kept: Agreement = request.app.state.agreement
     report = kept.report()
-    drift = [_drift(one) | {"review": round(one.share * one.submissions)} for one in report.review]
-    unknown_words = [_drift(one) for one in report.unknown_words]
-    return JSONResponse({"agreement": report.rows(), "drift": drift, "unknown_words": unknown_words})
-
-
-def _drift(one: Drift) -> dict[str, Any]:
-    return {
-        "month": one.month,
-        "submissions": one.submissions,
-        "share": round(one.share, 4),
-        "band": one.band and [round(edge, 4) for edge in one.band],
-        "outside": one.outside,
-    }
+    return JSONResponse({"agreement": report.rows(), **render_inbox.drift(report)})

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from service import render_topics, schemas_topics, topic_files
+from service import render_inbox, render_topics, schemas_topics, topic_files
 from service.access import acting
 from service.candidates import select
 from service.dates import CHINA
@@ -135,4 +135,5 @@ def get_statistics(
     moment = read_moment(as_of)
     period = read_period(month, first, last, cut_off, moment.astimezone(CHINA).date())
     found = statistics(topics.store, topics.engine.models.taxonomy, period, moment)
-    return JSONResponse(render_topics.statistics(found))
+    now = {"drift": None, "unknown_words": None} if as_of else render_inbox.drift(request.app.state.agreement.report())
+    return JSONResponse(render_topics.statistics(found) | now)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service import render
+from service.agreement import Drift, Report
 from service.duplicates import Near
 from service.steps import Standing
 from service.store import Stored
@@ -64,4 +65,20 @@ def near(item: Stored, found: Near, where: Standing) -> dict[str, Any]:
         "case": one.case,
         "same_submitter": found.same_submitter,
         "standing": render.standing(where),
+    }
+
+
+def drift(report: Report) -> dict[str, Any]:
+    """By month, the share of submissions for review and that of words unknown, with the band of the months before."""
+    review = [_drift(one) | {"review": round(one.share * one.submissions)} for one in report.review]
+    return {"drift": review, "unknown_words": [_drift(one) for one in report.unknown_words]}
+
+
+def _drift(one: Drift) -> dict[str, Any]:
+    return {
+        "month": one.month,
+        "submissions": one.submissions,
+        "share": round(one.share, 4),
+        "band": one.band and [round(edge, 4) for edge in one.band],
+        "outside": one.outside,
     }

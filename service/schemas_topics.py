@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from service.schemas import Strict
 from service.schemas_cases import BriefOut, Number, Signed
+from service.schemas_inbox import DriftOut, ShareDriftOut
 
 
 class RenameRequest(Signed):
@@ -230,3 +231,5 @@ class StatisticsOut(BaseModel):
     satisfaction: dict[str, int]
     sectors: dict[str, TotalsOut]
     notes: list[str]
+    drift: list[DriftOut] | None = Field(description="各月需人工复核的占比与往月的范围；给出 as_of 时为 null")
+    unknown_words: list[ShareDriftOut] | None = Field(description="各月模型不认识的词的占比；同上")
