@@ -500,7 +500,8 @@ def test_a_filed_report_comes_out_again_after_corrections(client: TestClient, cl
 def test_what_people_decide_and_take_back_counts_from_then_on(client: TestClient, store: Store) -> None:
     numbers = post(client, *items("lamp", ["2024-12-01"] * 4))
     with store.writing() as connection:
-        store.record(connection, numbers[0], "corrected", "王芳", {"theme": "tourism", "matter": "heritage"})
+        decided = {"theme": "tourism", "matter": "heritage", "before": {"theme": "urban", "matter": "roads_municipal"}}
+        store.record(connection, numbers[0], "corrected", "王芳", decided)
         store.record(connection, numbers[0], "analysed", "machine", {"primary": "urban", "matter": "roads_municipal"})
         store.record(connection, numbers[1], "withdrawn", "王芳", {"reason": "误报"})
         store.record(connection, numbers[2], "withdrawn", "王芳", {"reason": "误报"})
