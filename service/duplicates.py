@@ -145,12 +145,12 @@ class Duplicates:
         analysed = analyse_changed(self.engine, self.store, batch)
         encoder_id = self.engine.models.encoder.encoder_id
         outcomes = store_analysed(self.store, encoder_id, batch, analysed, render, actor)
-        stored, read = [], []
-        for submission, answer, outcome in zip(batch, analysed, outcomes, strict=True):
-            if not isinstance(outcome, InputError):
-                stored.append((submission, *outcome))
-                read.append((answer.document, answer.encoding) if isinstance(answer, Analysed) else None)
-        answers = iter(self._answers(stored, read))
+        stored = [
+            (submission, *outcome, (answer.document, answer.encoding) if isinstance(answer, Analysed) else None)
+            for submission, answer, outcome in zip(batch, analysed, outcomes, strict=True)
+            if not isinstance(outcome, InputError)
+        ]
+        answers = iter(self._answers(stored))
         return [outcome if isinstance(outcome, InputError) else next(answers) for outcome in outcomes]
 
     def ask(self, batch: Sequence[Submission]) -> list[Received]:
@@ -159,20 +159,16 @@ class Duplicates:
         The submissions of a batch do not see each other, as none of them is stored.
         """
         known = [(submission, self.store.find(submission)) for submission in batch]
-        return self._answers(
-            [(s, row.id if row else None, self.store.outcome(s)) for s, row in known], [None] * len(batch)
-        )
+        return self._answers([(s, row.id if row else None, self.store.outcome(s), None) for s, row in known])
 
     def _answers(
-        self,
-        items: Sequence[tuple[Submission, int | None, str]],
-        read: Sequence[tuple[Document, Encoding] | None],
+        self, items: Sequence[tuple[Submission, int | None, str, tuple[Document, Encoding] | None]]
     ) -> list[Received]:
-        """``read``: what has been read of each already."""
+        """Of each: the submission, its number, what became of it, and what has been read of it already."""
         links, memberships = self.cases.links(), self.cases.memberships()
         answers = []
-        for (submission, number, outcome), known in zip(items, read, strict=True):
-            document, encoding = known or self.engine.read([(submission.title, submission.text)])[0]
+        for submission, number, outcome, read in items:
+            document, encoding = read or self.engine.read([(submission.title, submission.text)])[0]
             profile = self.engine.models.pairs.profile(document, encoding)
             mine = {n for n in self.voices.same(submission.submitter) if n != number}
             scores = self._near(document, encoding.vector, mine, number)

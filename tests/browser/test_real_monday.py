@@ -31,7 +31,6 @@ from tests.conftest import serving
 
 SHOTS = os.environ.get("MINSHENG_MONDAY")
 pytestmark = pytest.mark.skipif(not SHOTS, reason="MINSHENG_MONDAY names no folder for the screenshots")
-ENTER = "\ue007"
 SEED = 20261127
 MESSAGES, TWICE = 60, 3
 MINUTES = 600
