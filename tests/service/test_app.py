@@ -289,6 +289,7 @@ def test_a_failing_model_fails_the_self_check(models: Models, caplog: pytest.Log
     engine.close()
 
 
+@pytest.mark.sqlite_file
 def test_a_lost_database_is_503_and_hides_its_path(client: TestClient, store: Store) -> None:
     store.close()
     Path(store.url.removeprefix("sqlite:///")).write_bytes(b"garbage" * 10_000)

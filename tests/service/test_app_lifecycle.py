@@ -286,22 +286,18 @@ def test_steps_lists_and_the_timeline_by_command(stored: Run, monkeypatch: pytes
     assert "--state：'没有' 无效，应为 待审核、" in err
 
 
-def test_corrections_are_exported_as_lines(stored: Run, taxonomy: Any, tmp_path: Any) -> None:
-    store = Store(f"sqlite:///{tmp_path / 'cli.db'}", "default")
+def test_corrections_are_exported_as_lines(stored: Run, store: Store, taxonomy: Any) -> None:
     Lifecycle(store).correct(2, "李雷", "是油烟", taxonomy, matter="fumes_odour", unit=UNIT)
-    store.close()
     [line] = stored("corrections", "export")[1].splitlines()
     told = json.loads(line)
     assert (told["id"], told["external_id"], told["text"]) == (2, "B-2", "楼下烧烤店油烟很大")
     assert (told["theme"], told["matter"], told["unit"], told["actor"]) == ("ecology", "fumes_odour", UNIT, "李雷")
 
 
-def test_reindex_restores_the_standings(stored: Run, tmp_path: Any) -> None:
+def test_reindex_restores_the_standings(stored: Run, store: Store) -> None:
     assert stored("step", 1, "kept", "--actor", "王芳", "--reason", "待查")[0] == 0
-    store = Store(f"sqlite:///{tmp_path / 'cli.db'}", "default")
     with store.writing() as connection:
         connection.exec_driver_sql("DELETE FROM standings")
-    store.close()
     assert stored("list", "--state", "留存")[1] == ""
     assert stored("reindex")[0] == 0
     assert stored("list", "--state", "留存")[1].startswith("1  2026-000001  留存")

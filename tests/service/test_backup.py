@@ -20,6 +20,8 @@ from tests.service.conftest import Run
 from tests.service.processes import write_until
 from tests.service.test_store import ENCODER, analysis, submission
 
+pytestmark = pytest.mark.sqlite_file
+
 
 @pytest.fixture
 def made(store: Store, tmp_path: Path) -> Path:

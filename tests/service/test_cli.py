@@ -131,11 +131,12 @@ def test_a_wrong_map_exits_2(run: Run, tmp_path: Path) -> None:
     assert "列对应（--map）中的列 'c' 不在文件中" in err
 
 
+@pytest.mark.sqlite_file
 def test_a_damaged_database_exits_2(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "cli.db").write_bytes(b"garbage" * 1000)
+    (tmp_path / "test.db").write_bytes(b"garbage" * 1000)
     code, _, err = run("export")
     assert code == 2
-    assert "cli.db" in err
+    assert "test.db" in err
     assert "从备份恢复" in err
 
 

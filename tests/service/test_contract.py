@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -19,9 +18,9 @@ from tests.conftest import serving
 
 
 @pytest.fixture
-def stranger(models: Models, tmp_path: Path) -> Iterator[httpx.Client]:
+def stranger(models: Models, database_url: str) -> Iterator[httpx.Client]:
     """With an admin's key to the service, over a store with three submissions and a case."""
-    chosen = Settings(database_url=f"sqlite:///{tmp_path / 'contract.db'}", max_chars=200, max_items=4)
+    chosen = Settings(database_url=database_url, max_chars=200, max_items=4)
     store = Store(chosen.database_url, chosen.office_id)
     _, secret = Keys(store).add("外来程序", "admin", "王芳")
     headers = {"Authorization": f"Bearer {secret}"}

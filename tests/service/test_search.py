@@ -309,7 +309,7 @@ def test_readiness_tells_what_is_lacking(client: TestClient, store: Store) -> No
     assert "请执行 minsheng reindex" in client.get("/readyz").json()["advice"]
 
 
-def test_similar_by_command_with_filters_and_the_advice(run: Run, tmp_path: Path) -> None:
+def test_similar_by_command_with_filters_and_the_advice(run: Run, store: Store, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     rows = [{"external_id": x, "text": LAMP, "source": x, "received_at": "2024-05-06"} for x in ("甲", "乙")]
     path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
@@ -331,9 +331,7 @@ def test_similar_by_command_with_filters_and_the_advice(run: Run, tmp_path: Path
         assert code == 2
         assert option.removeprefix("--").replace("-", "_") in err
 
-    opened = Store(f"sqlite:///{tmp_path / 'cli.db'}", "default")
-    forget_words(opened)
-    opened.close()
+    forget_words(store)
     code, out, err = run("similar", LAMP)
     assert code == 0
     assert "甲" in out
