@@ -4,6 +4,8 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 PORT   ?= 8000
+# Where the tests keep their data: sqlite (and the central ones on postgresql as well), or all on postgresql.
+ENGINE ?= sqlite
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Nothing is fetched at run time, whatever a library might like to look up.
 export HF_HUB_OFFLINE = 1
@@ -38,7 +40,7 @@ check: $(READY)
 # A process a core, each with files of its own and one thread for its models.
 test: setup check
 	@tests/install-chromium
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses auto --dist loadfile --engine $(ENGINE)
 
 train: setup
 	$(VENV)/bin/minsheng train themes $(THEMES) --by-file --adaptation models/encoder-delta-v1 --out models/themes-v1

@@ -26,8 +26,8 @@ _SURNAMES = (
     "苑刁牟晋税练兰仲腾邸冼麦谌旷揭禄犹仝漆昝戈辜巫佴"
 )
 _WORDLY = (
-    "卫祝那麻封盛蒙车花师屠左费钱向于曾何万方安白金高田石水满国文终代付官母查计单房管包印山关边简温尚江古"
-    "乐元时连成常全和应从越融游练税腾冷"
+    "苗卫祝那麻封盛蒙车花师屠左费钱向于曾何万方安白金高田石水满国文终代付官母查计单房管包印山关边简温尚江古"
+    "乐元时连成常全应从越融游练税腾冷"
 )
 _COMPOUND = "欧阳|上官|司马|诸葛|夏侯|皇甫|尉迟|公孙|慕容|令狐|司徒|南宫|端木|轩辕|长孙|宇文|申屠"
 _ANY = rf"(?P<surname>{_COMPOUND}|[{_SURNAMES}{_WORDLY}])"
@@ -90,15 +90,18 @@ _OUTRIGHT = tuple(
 _BEFORE = regex.compile(rf"(?:{_PERSON})[:：]?[“\"（(]?\s?{_PLAIN}(?=\p{{Han}})")
 _BEHIND = regex.compile(rf"[”\"]?(?:{_TITLE})")
 _OFFICE = regex.compile(rf"{_PERSON}|{_TITLE}")
+_SURNAME = regex.compile(rf"{_PLAIN}$")
 _WHOLE = regex.compile(rf"{_ANY}{_GIVEN}")
 _STATED = regex.compile(
     rf"{_ANY}{_GIVEN}(?=[,，、（(\s]{{1,2}}(?:[男女](?!\p{{Han}})|现年|今年\d\d|\d\d岁|身份证|生于|"
     r"19\d\d年(?:\d+月)?(?:\d+日)?(?:出?生|参加)))"
 )
 _EACH = rf"(?:{_COMPOUND}|[{_SURNAMES}{_WORDLY}])(?:\p{{Han}}{{1,2}}|\s\p{{Han}})"
-_LIST = regex.compile(rf"(?<!\p{{Han}}){_EACH}(?:[\s、,，;；]{{1,3}}{_EACH}){{2,}}(?!\p{{Han}})")
+_LIST = regex.compile(
+    rf"(?:(?<!\p{{Han}})|(?<=[是由为])){_EACH}(?:[\s、,，;；]{{1,3}}{_EACH}){{2,}}(?:(?!\p{{Han}})|(?=等))"
+)
 _ONE = regex.compile(rf"{_ANY}(?:\p{{Han}}{{1,2}}|\s\p{{Han}})")
-_NEXT = regex.compile(rf"[、和与及]{_ANY}{_GIVEN}(?=[、，。,\s和与及等；;（(）)]|$)")
+_NEXT = regex.compile(rf"[、和与及]{_ANY}(?=\p{{Han}})")
 _LAST = regex.compile(rf"{_ANY}{_GIVEN}[、和与及]$")
 _HAN = regex.compile(r"\p{Han}")
 _THREE = regex.compile(rf"{_PLAIN}(?P<given>\p{{Han}}{{2}})")
@@ -110,7 +113,7 @@ _NEVER = frozenset(
     "某姓氏总老副的了吗呢吧么们个这那哪什怎啥我你他她它不没很太都就还又再被把让给对在到说等和与或及工局队院所"
 )
 _NOT_LAST = _NEVER | frozenset(
-    "家也只由从于是有要会能该叫且因为以但而往去来称向同跟找将已则即却村镇乡县区市路街巷组庙寺坪校厂司部办委站店室科处"
+    "家后前中时里内也只由从于是有要会能该叫且因为以但而往去来称向同跟找将已则即却村镇乡县区市路街巷组庙寺坪校厂司部办委站店室科处"
 )
 # Places and institutions that are named after somebody, or as if they were.
 _BUILT = regex.compile(
@@ -118,7 +121,10 @@ _BUILT = regex.compile(
 )
 # What jieba's dictionary has met more often is a word, or somebody known to all.
 _FAMILIAR = 100
-_KNOWN = frozenset("王阳明 李克强 温家宝".split())
+_MET = 4
+# A name ends earlier where the word that begins there is so much more usual than the one that begins later.
+_MORE = 50
+_KNOWN = frozenset("王阳明 习近平 李克强 温家宝".split())
 _PUBLIC = regex.compile(r"[,，、（(\s]{0,2}[是系为]?[^,，。；;]{0,12}(?:委员|人大代表)")
 _AS_PUBLIC = regex.compile(r"(?:(?<!业主|业委会|居委会)委员|(?:人大|党)代表|^代表)$")
 # What stands in the column of names where nobody gave one.
@@ -184,10 +190,11 @@ def _beside(text: str) -> Iterator[_Name]:
         end = match.start()
         for start in range(max(0, end - 4), end - 1):
             whole = _WHOLE.fullmatch(text, start, end)
-            if not whole or _torn(text, end, "长") or not _is_name(text, *(name := _found(whole))):
+            if not whole or _torn(text, end) or not _is_name(text, *(name := _found(whole))):
                 continue
-            plain = text[start] not in _WORDLY and not _torn(text, start)
-            if plain or _LEFT.search(text, max(0, start - 1), start):
+            if _torn(text, start) or (text[start] in _WORDLY and not _LEFT.search(text, max(0, start - 1), start)):
+                continue
+            if not _SURNAME.match(text, name[1], end):  # 祝陈书记 wishes him well
                 yield name
                 break
     for match in _STATED.finditer(text):
@@ -206,6 +213,7 @@ def _unexplained(text: str) -> Iterator[_Name]:
             and not _NOT_LAST.intersection(text[first:end])
             and text[end - 1] not in _LAND
             and text[first:end] not in words
+            and text[start : start + 2] not in _either()
             and not _torn(text, start)
             and not _torn(text, end)
             and (_LEFT.search(text, max(0, start - 1), start) or text[max(0, start - 2) : start] in words)
@@ -225,9 +233,14 @@ def _listed(text: str) -> Iterator[_Name]:
 
 def _joined(text: str, name: _Name) -> Iterator[_Name]:
     """The names before and after one in a row."""
-    for match in (_NEXT.match(text, name[2]), _LAST.search(text, max(0, name[0] - 5), name[0])):
-        if match and _is_name(text, *(neighbour := _found(match))):
-            yield neighbour
+    if after := _NEXT.match(text, name[2]):
+        start, first = after.span("surname")
+        end = _end(text, first)
+        if _is_name(text, start, first, end) and (text[start] not in _WORDLY or _RIGHT.match(text, end)):
+            yield start, first, end
+    before = _LAST.search(text, max(0, name[0] - 5), name[0])
+    if before and _is_name(text, *(found := _found(before))):
+        yield found
 
 
 def _found(match: regex.Match[str]) -> _Name:
@@ -241,13 +254,14 @@ def _end(text: str, first: int) -> int:
         return 0
     if not _HAN.fullmatch(given[1:]) or given[1] in _NOT_LAST:
         return first + 1
-    goes_on = given[1] + text[first + 2 : first + 3] in _words() and text[first + 2 : first + 4] not in _words()
-    return first + (1 if goes_on else 2)
+    goes_on = _words().get(text[first + 1 : first + 3], 0)
+    return first + (1 if goes_on > _MORE * _words().get(text[first + 2 : first + 4], 0) else 2)
 
 
-def _torn(text: str, at: int, last: str = "") -> bool:
-    """Whether a word lies across ``at``: 感|谢罗局长; 社|区长, where what follows must end in ``last``."""
-    return text[max(0, at - 1) : at + 1] in _words() and text.startswith(last, at + 1)
+def _torn(text: str, at: int) -> bool:
+    """Whether a word lies across ``at`` that is met more often than the one that begins there: 感|谢罗局长, 社|区长."""
+    across = _words().get(text[max(0, at - 1) : at + 1], 0)
+    return across > _words().get(text[at : at + 2], 0)
 
 
 def _is_name(text: str, start: int, first: int, end: int) -> bool:
@@ -255,7 +269,8 @@ def _is_name(text: str, start: int, first: int, end: int) -> bool:
     return not (
         text[first] in _NEVER
         or text[end - 1] in _NOT_LAST
-        or any(text[start : start + length] in _words() for length in (2, 3, 4))
+        or any(text[start : start + length] in _words() for length in range(first - start + 1, 5))
+        or (text[start : start + 2] in _either() and (end < start + 3 or text[end - 1 : end + 1] in _words()))
         or text[start:end] in _KNOWN
         or _OFFICE.fullmatch(text, first, end)
         or _NO_NAME.match(text, first - 1, end)
@@ -264,8 +279,19 @@ def _is_name(text: str, start: int, first: int, end: int) -> bool:
 
 
 @cache
-def _words() -> frozenset[str]:
-    """Words of two to four characters that are not the names of private people."""
-    return frozenset(
-        word for word, count, tag in jieba_entries() if 2 <= len(word) <= 4 and (tag != "nr" or count >= _FAMILIAR)
-    )
+def _words() -> dict[str, int]:
+    """Words of two to four characters → how often they were met; without what could be a private person's name."""
+    return {
+        word: count for word, count, tag in jieba_entries() if 2 <= len(word) <= 4 and not _namelike(word, count, tag)
+    }
+
+
+@cache
+def _either() -> frozenset[str]:
+    """What is a well-known word or person, and may be the beginning of a name: 陈云尚, 康复."""
+    return frozenset(w for w, n, tag in jieba_entries() if len(w) == 2 and tag.startswith("nr") and n >= _FAMILIAR)
+
+
+def _namelike(word: str, count: int, tag: str) -> bool:
+    """Also what is long and hardly ever met: much of it is names cut out of novels, tagged as something else."""
+    return (tag.startswith("nr") and (len(word) == 2 or count < _FAMILIAR)) or (len(word) > 2 and count < _MET)

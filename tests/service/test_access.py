@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -189,8 +189,10 @@ def test_without_keys_a_made_up_host_does_not_help(settings: Settings, models: M
             assert client.get("/v1/me", headers={"Host": "127.0.0.1"}).status_code == status, server
 
 
-def test_the_first_key_closes_and_revoking_the_last_opens(client: TestClient, settings: Settings, store: Store) -> None:
-    elsewhere = Store(settings.database_url, settings.office_id)  # as another process does it
+def test_the_first_key_closes_and_revoking_the_last_opens(
+    client: TestClient, store: Store, another: Callable[[str], Store]
+) -> None:
+    elsewhere = another(store.office_id)  # as another process does it
     key, secret = Keys(elsewhere).add("OA系统", "operator", "王芳")
     assert problem(client.get("/v1/taxonomy")) == (401, "unauthenticated")
     with_key = {"Authorization": f"Bearer {secret}"}

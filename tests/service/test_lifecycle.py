@@ -7,6 +7,7 @@ import re
 import uuid
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -529,10 +530,12 @@ def test_offices_have_their_own_numbers(life: Lifecycle) -> None:
     other.close()
 
 
-def test_a_database_from_before_opens_and_goes_on(settings: Settings) -> None:
+def test_a_database_from_before_opens_and_goes_on(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'old.db'}"  # no version before 0004 served PostgreSQL
     config = Config()
     config.set_main_option("script_location", str(ROOT / "service" / "migrations"))
-    with sa.create_engine(settings.database_url).begin() as connection:
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0003")
         row = {"source": "12345", "external_id": "WO-0", "title": "", "text": "路灯坏了", "content_sha256": "x"}
@@ -540,17 +543,18 @@ def test_a_database_from_before_opens_and_goes_on(settings: Settings) -> None:
         connection.execute(submissions.insert().values(**row, **key))
         event = {"id": 1, "submission_id": 1, "kind": "received", "actor": "import", "detail": '{"source": "12345"}'}
         connection.execute(events.insert().values(**event, office_id="default", at=key["stored_at"]))
-    opened = Store(settings.database_url, "default")
+    opened = Store(url, "default")
     life = Lifecycle(opened, RULES)
     assert life.standing([1]) == {1: Standing()}
     assert [item.id for item in opened.page(where=life.conditions(state="待审核"))] == [1]
     life.step(1, "kept", *WHO)
     assert [event.kind for event in life.events(1)] == ["received", "registered", "kept"]
     opened.close()
-    with sa.create_engine(settings.database_url).begin() as connection:
+    with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "0003")
         assert not {"standings", "registers", "replies"} & set(sa.inspect(connection).get_table_names())
+    engine.dispose()
 
 
 def _register(url: str, first: int) -> None:
