@@ -242,21 +242,17 @@ class Duplicates:
         """Groups of submissions in which all pairs are duplicates; ``copies``: first of identical ones → all."""
         grades = Grades(self.store, self.engine.models.pairs.name, digests)
 
-        def grade(pairs: Sequence[tuple[int, int]]) -> None:
+        def grade(pairs: Sequence[tuple[int, int]]) -> list[float | None]:
             fresh = [pair for pair in pairs if pair not in grades]
             if fresh:
                 grades.add(dict(zip(fresh, self.engine.run(lambda: self._graded(fresh)), strict=True)))
+            return [grades[pair] for pair in pairs]
 
         pairs = self._candidates(list(copies))
         for start in range(0, len(pairs), _TURN):
             grade(pairs[start : start + _TURN])
             report("比对", min(start + _TURN, len(pairs)), len(pairs))
-
-        def probability(a: int, b: int) -> float | None:
-            grade([(a, b)])
-            return grades[a, b]
-
-        groups = complete_linkage(pairs, probability)
+        groups = complete_linkage(pairs, grade)
         grouped = {key for group in groups for key in group.keys}
         groups += [Group((key,), 1.0) for key, same in copies.items() if len(same) > 1 and key not in grouped]
         return [Group(tuple(n for key in g.keys for n in copies[key]), g.probability) for g in groups]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 from hypothesis import given
@@ -14,13 +15,13 @@ def grades(**pairs: float) -> dict[tuple[int, int], float]:
 
 
 def group(known: dict[tuple[int, int], float]) -> list[Group]:
-    return complete_linkage(list(known), lambda a, b: known.get((a, b)))
+    return complete_linkage(list(known), lambda pairs: [known.get(pair) for pair in pairs])
 
 
 def test_nothing_gives_nothing() -> None:
-    assert complete_linkage([], lambda a, b: 1.0) == []
-    assert complete_linkage([(1, 2)], lambda a, b: None) == []
-    assert complete_linkage([(1, 1)], lambda a, b: 1.0) == []
+    assert complete_linkage([], lambda pairs: [1.0 for _ in pairs]) == []
+    assert complete_linkage([(1, 2)], lambda pairs: [None for _ in pairs]) == []
+    assert complete_linkage([(1, 1)], lambda pairs: [1.0 for _ in pairs]) == []
 
 
 def test_a_chain_is_cut_at_its_weaker_link() -> None:
@@ -39,12 +40,25 @@ def test_a_whole_group_carries_its_least_probability() -> None:
 def test_a_pair_that_was_no_candidate_is_asked_before_a_join() -> None:
     asked: list[tuple[int, int]] = []
 
-    def grade(a: int, b: int) -> float | None:
-        asked.append((a, b))
-        return 0.9
+    def grade(pairs: Sequence[tuple[int, int]]) -> list[float | None]:
+        asked.extend(pairs)
+        return [0.9 for _ in pairs]
 
     assert complete_linkage([(2, 1), (2, 3)], grade) == [Group((1, 2, 3), 0.9)]
     assert asked == [(1, 2), (2, 3), (1, 3)]
+
+
+def test_pairs_that_no_join_depends_on_are_not_asked() -> None:
+    known = grades(_12=0.9, _13=0.8, _45=0.7)
+    asked: list[tuple[int, int]] = []
+
+    def grade(pairs: Sequence[tuple[int, int]]) -> list[float | None]:
+        asked.extend(pairs)
+        return [known.get(pair) for pair in pairs]
+
+    # 2 and 3 are asked about, as 1 is near both; 2 and 4 are not, as 1 and 4 are known to be two matters.
+    assert complete_linkage([*known, (1, 4)], grade) == [Group((1, 2), 0.9), Group((4, 5), 0.7)]
+    assert sorted(asked) == [(1, 2), (1, 3), (1, 4), (2, 3), (4, 5)]
 
 
 @given(st.dictionaries(st.tuples(st.integers(0, 9), st.integers(0, 9)).filter(lambda p: p[0] < p[1]),
@@ -52,9 +66,9 @@ def test_a_pair_that_was_no_candidate_is_asked_before_a_join() -> None:
 def test_every_pair_inside_is_duplicate_and_no_two_groups_could_join(known, random) -> None:  # type: ignore[no-untyped-def]
     asked: list[tuple[int, int]] = []
 
-    def grade(a: int, b: int) -> float | None:
-        asked.append((a, b))
-        return known.get((a, b))
+    def grade(pairs: Sequence[tuple[int, int]]) -> list[float | None]:
+        asked.extend(pairs)
+        return [known.get(pair) for pair in pairs]
 
     order = [pair[::-1] if random.random() < 0.5 else pair for pair in known]
     random.shuffle(order)
