@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import jieba
-
 from nlp.errors import DataError
 
 LEXICON_COLUMNS = ("word", "tag", "aliases", "source")
@@ -103,6 +101,8 @@ def rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, 
 
 def jieba_entries() -> Iterator[tuple[str, int, str]]:
     """(word, how often it was met, part of speech) of jieba's own dictionary, 350,000 entries; read anew each time."""
+    import jieba  # noqa: PLC0415  (commands that read no text start without it)
+
     with jieba.Tokenizer().get_dict_file() as stream:
         for line in stream:
             fields = line.decode("utf-8").split()

@@ -41,14 +41,14 @@ from service.agreement import Agreement
 from service.app_lifecycle import tag
 from service.batch import checked, classify_items, compare_items, similar_items
 from service.cases import Cases
-from service.columns import FIELDS
+from service.columns import COLUMNS
 from service.database import StoreError
 from service.duplicates import Duplicates, Received
 from service.engine import SELF_CHECK_SECONDS, Engine, Models
 from service.erasure import erase
 from service.guard import Guard, described
 from service.imports import Imports, Runner
-from service.intake import to_submission
+from service.intake import Item, to_item
 from service.keys import Keys
 from service.lifecycle import Due, Lifecycle, load_rules
 from service.metrics import Metrics
@@ -58,7 +58,7 @@ from service.search import advice, read_filters
 from service.settings import PAGES, Settings
 from service.sheets import Row
 from service.steps import State
-from service.store import Store, Submission
+from service.store import Store
 from service.timeline import names_of, timeline
 from service.topics import Topics
 
@@ -228,28 +228,31 @@ def add_submissions(
     """登记一批材料、分析并查重。同一来源同一编号再次提交：相同则不变，不同则更新。"""
     _count_limit(request, body.items)
     prepared = [_submission(item, request.app.state.settings) for item in body.items]
-    batch = [submission for _, submission in prepared if isinstance(submission, Submission)]
+    good = [item for _, item in prepared if not isinstance(item, InputError)]
+    batch, replies = [item.submission for item in good], [item.reply for item in good]
     found: Duplicates = request.app.state.duplicates
     caller: Caller = request.state.caller
     actor = "api" if caller.key is None else caller.name
     answers = iter(
-        found.engine.run(lambda: found.ask(batch) if dry_run else found.receive(batch, render.answer, actor))
+        found.engine.run(
+            lambda: found.ask(batch, replies) if dry_run else found.receive(batch, render.answer, actor, replies)
+        )
     )
-    return JSONResponse({"items": [_outcome(identity, submission, answers) for identity, submission in prepared]})
+    return JSONResponse({"items": [_outcome(identity, item, answers) for identity, item in prepared]})
 
 
 def _outcome(
-    identity: str | int | None, submission: Submission | InputError, answers: Iterator[Received | InputError]
+    identity: str | int | None, item: Item | InputError, answers: Iterator[Received | InputError]
 ) -> dict[str, Any]:
-    answer = submission if isinstance(submission, InputError) else next(answers)
-    if isinstance(answer, InputError) or isinstance(submission, InputError):
+    answer = item if isinstance(item, InputError) else next(answers)
+    if isinstance(answer, InputError) or isinstance(item, InputError):
         return render.failed(identity, answer)  # type: ignore[arg-type]
-    return render.received(identity, submission.external_id, answer)
+    return render.received(identity, item.submission.external_id, answer)
 
 
-def _submission(item: Any, settings: Settings) -> tuple[str | int | None, Submission | InputError]:
+def _submission(item: Any, settings: Settings) -> tuple[str | int | None, Item | InputError]:
     own = tuple(schemas.SubmitterIn.model_fields)
-    identity, content = checked(item, (*(f for f in FIELDS if f not in own), "submitter"))
+    identity, content = checked(item, (*(f for f in COLUMNS if f not in own), "submitter"))
     if isinstance(content, InputError):
         return identity, content
     submitter = content.get("submitter") or {}
@@ -262,9 +265,12 @@ def _submission(item: Any, settings: Settings) -> tuple[str | int | None, Submis
     cells = {"external_id": uuid.uuid4().hex, "source": "api"}
     cells |= {k: v for k, v in {**content, **submitter}.items() if v is not None}
     try:
-        return identity, to_submission(Row(1, cells), {f: f for f in FIELDS}, None, settings.max_chars)
+        found = to_item(Row(1, cells), {f: f for f in COLUMNS}, None, settings.max_chars)
     except InputError as error:
         return identity, error
+    if found.reply is None and content.get("replied_at") is not None:
+        return identity, InputError("missing_field", "reply", "有答复时间而没有答复内容")
+    return identity, found
 
 
 @router.get("/submissions", response_model=schemas_lifecycle.StoredPage, tags=["材料"], summary="材料列表")

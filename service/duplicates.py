@@ -5,10 +5,10 @@ The machine proposes only; nothing here writes to the store but ``receive``, whi
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,12 @@ from nlp.normalise import normalise
 from nlp.retrieval import Keys
 from nlp.similar import added_sentences
 from nlp.themes import search_terms
+from service import replies
 from service.cases import Cases, NotFound, Outline
 from service.engine import Analysed, Engine, analyse_changed, store_analysed
 from service.grades import Grades
+from service.profiles import Profiles
+from service.replies import Reply
 from service.search import words_of
 from service.store import Store, Stored, Submission
 from service.voices import Voices, count_voices, voice_of
@@ -36,8 +39,6 @@ _MAX_DUPLICATES = 5
 _TURN = 32
 # Submissions whose candidates are looked up in one turn.
 _LOOKED_UP = 256
-# Tokens kept at a time, of all documents together: about 2 kB each with all that is compared, or 800 MB.
-_KEPT_TOKENS = 400_000
 
 Report = Callable[[str, int, int], None]
 
@@ -130,7 +131,7 @@ class Duplicates:
         self.store = store
         self.cases = Cases(store)
         self.voices = Voices(store)
-        self._profiles = _Profiles(engine, store)
+        self._profiles = Profiles(engine, store)
 
     def forget(self) -> None:
         """Drop from memory what was erased. On the encoder's thread only."""
@@ -139,12 +140,21 @@ class Duplicates:
         self.voices.follow()
 
     def receive(
-        self, batch: Sequence[Submission], render: Callable[[Analysed], dict[str, Any]], actor: str
+        self,
+        batch: Sequence[Submission],
+        render: Callable[[Analysed], dict[str, Any]],
+        actor: str,
+        given: Sequence[Reply | None] | None = None,
     ) -> list[Received | InputError]:
-        """Store a batch and look for the duplicates of each; in order. On the encoder's thread only."""
+        """Store a batch and look for the duplicates of each; in order. On the encoder's thread only.
+
+        ``given``: the replies that came with the submissions.
+        """
+        given = given or [None] * len(batch)
         analysed = analyse_changed(self.engine, self.store, batch)
         encoder_id = self.engine.models.encoder.encoder_id
-        outcomes = store_analysed(self.store, encoder_id, batch, analysed, render, actor)
+        settle = partial(replies.take, self.store, given=given, actor=actor)
+        outcomes = store_analysed(self.store, encoder_id, batch, analysed, render, actor, settle)
         stored = [
             (submission, *outcome, (answer.document, answer.encoding) if isinstance(answer, Analysed) else None)
             for submission, answer, outcome in zip(batch, analysed, outcomes, strict=True)
@@ -153,13 +163,18 @@ class Duplicates:
         answers = iter(self._answers(stored))
         return [outcome if isinstance(outcome, InputError) else next(answers) for outcome in outcomes]
 
-    def ask(self, batch: Sequence[Submission]) -> list[Received]:
+    def ask(self, batch: Sequence[Submission], given: Sequence[Reply | None] | None = None) -> list[Received]:
         """What ``receive`` would answer, without storing. On the encoder's thread only.
 
         The submissions of a batch do not see each other, as none of them is stored.
         """
-        known = [(submission, self.store.find(submission)) for submission in batch]
-        return self._answers([(s, row.id if row else None, self.store.outcome(s), None) for s, row in known])
+        asked: list[tuple[Submission, int | None, str, None]] = []
+        for submission, reply in zip(batch, given or [None] * len(batch), strict=True):
+            known = self.store.find(submission)
+            asked.append(
+                (submission, known.id if known else None, replies.outcome(self.store, submission, reply), None)
+            )
+        return self._answers(asked)
 
     def _answers(
         self, items: Sequence[tuple[Submission, int | None, str, tuple[Document, Encoding] | None]]
@@ -325,43 +340,6 @@ class Duplicates:
         read = self.engine.read([(s.submission.title, s.submission.text) for s in (lead, *members)])
         same = [m.submission.text == lead.submission.text for m in members]
         return [() if s else added_sentences(*read[0], *r) for s, r in zip(same, read[1:], strict=True)]
-
-
-class _Profiles:
-    """What is compared of stored submissions; the most recently used are kept. On the encoder's thread only."""
-
-    def __init__(self, engine: Engine, store: Store) -> None:
-        self._engine = engine
-        self._store = store
-        self._kept: OrderedDict[tuple[int, str, str], Profile] = OrderedDict()
-        self._tokens = 0
-        self._stamp = 0
-
-    def forget(self) -> None:
-        """Drop the erased ones."""
-        stamp = self._store.stamp()
-        erased = set(self._store.erasures(self._stamp)) if stamp != self._stamp else set()
-        for key in [key for key in self._kept if key[0] in erased]:
-            self._tokens -= len(self._kept.pop(key).encoding.tokens)
-        self._stamp = stamp
-
-    def get(self, numbers: Sequence[int]) -> list[tuple[Stored, Profile]]:
-        """Those of the submissions that are stored, in order, as they are now."""
-        self.forget()
-        stored = self._store.get_many(numbers)
-        keys = [(s.id, s.submission.title, s.submission.text) for s in stored]  # a revised one is read again
-        fresh = [key for key in keys if key not in self._kept]
-        for key, read in zip(fresh, self._engine.read([key[1:] for key in fresh]), strict=True):
-            self._kept[key] = self._engine.models.pairs.profile(*read)
-            self._tokens += len(read[1].tokens)
-        found = []
-        for item, key in zip(stored, keys, strict=True):
-            self._kept.move_to_end(key)
-            found.append((item, self._kept[key]))
-        while self._tokens > _KEPT_TOKENS:
-            _, profile = self._kept.popitem(last=False)
-            self._tokens -= len(profile.encoding.tokens)
-        return found
 
 
 def _near_order(pairs: Collection[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -22,7 +22,7 @@ from service.columns import FIELDS, guess_columns
 from service.dates import parse_date
 from service.documents import ITEM_COLUMNS, Split, read_text
 from service.docx import read_docx
-from service.replies import Reply, is_news
+from service.replies import Reply, outcome
 from service.sheets import (
     REASON_COLUMN,
     ROW_COLUMN,
@@ -127,11 +127,15 @@ def understand(
     good, bad = [], []
     for row in sheet.rows:
         try:
-            submission = to_submission(row, mapping, source, max_chars)
-            good.append(Item(row, submission, to_reply(row, mapping, max_chars)))
+            good.append(to_item(row, mapping, source, max_chars))
         except InputError as error:
             bad.append(Rejected(row, error.field, error.detail))
     return Reading(name, sheet, mapping, tuple(good), tuple(bad))
+
+
+def to_item(row: Row, mapping: Mapping[str, str], source: str | None, max_chars: int) -> Item:
+    """The submission in a row, and its reply; raises InputError naming the field."""
+    return Item(row, to_submission(row, mapping, source, max_chars), to_reply(row, mapping, max_chars))
 
 
 def to_submission(row: Row, mapping: Mapping[str, str], source: str | None, max_chars: int) -> Submission:
@@ -235,19 +239,10 @@ def _foretold(reading: Reading, store: Store) -> tuple[Counter[Outcome], list[di
         else:
             if content in written:
                 repeats.append({"row": row.number, "earlier": written[content], "same": "text"})
-            outcomes[_outcome(item, store)] += 1
+            outcomes[outcome(store, submission, item.reply)] += 1
         last[identity] = (row.number, digest, item.reply or last.get(identity, (0, "", None))[2])
         written.setdefault(content, row.number)
     return outcomes, repeats
-
-
-def _outcome(item: Item, store: Store) -> Outcome:
-    outcome = store.outcome(item.submission)
-    if outcome != "unchanged" or item.reply is None:
-        return outcome
-    known = store.find(item.submission)
-    with store.reading() as connection:
-        return "revised" if is_news(store, connection, known.id, item.reply) else outcome
 
 
 def rejects_csv(columns: Sequence[str], rejected: Iterable[Rejected]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from nlp.errors import InputError
-from service.store import Answer, Store
+from service.store import Answer, Outcome, Store, Submission
 from service.tables import events, replies
 
 
@@ -50,6 +50,16 @@ def is_news(store: Store, connection: sa.Connection, number: int, reply: Reply |
     words = sa.select(replies.c.text).where(store.mine(replies), replies.c.id == told["reply"])
     before = Reply(connection.execute(words).scalar_one(), told["replied_at"])
     return reply != (before if reply.at else Reply(before.text))
+
+
+def outcome(store: Store, submission: Submission, reply: Reply | None) -> Outcome:
+    """What storing a submission and the reply that comes with it would do."""
+    found = store.outcome(submission)
+    if found != "unchanged":
+        return found
+    known = store.find(submission)
+    with store.reading() as connection:
+        return "revised" if is_news(store, connection, known.id, reply) else found
 
 
 def take(

@@ -49,6 +49,8 @@ class SubmissionItem(Strict):
     district: str | None = None
     address: str | None = None
     submitter: SubmitterIn | None = None
+    reply: str | None = Field(None, description="来源已有的答复；记入经过，没有办理过的登记为已办结")
+    replied_at: str | None = Field(None, description="答复时间，写法同 received_at", examples=["2024-05-08 16:00:00"])
 
 
 def batch_of(model: type[BaseModel]) -> Any:

@@ -177,3 +177,35 @@ def test_by_command_and_over_http(run: Run, client: TestClient, tmp_path: Path) 
     found = client.get("/v1/submissions/1").json()
     assert found["replies"] == ["王**您好：路灯已于昨晚修好，咨询请拨***********。"]
     assert found["standing"]["state"] == "已办结"
+
+
+def test_a_reply_comes_with_a_submission_over_http_too(client: TestClient, store: Store) -> None:
+    item = {
+        "external_id": "W-1",
+        "source": "热线",
+        "text": "小区门口的路灯坏了半个月没人修",
+        "reply": "王小芳您好：已修好。",
+    }
+    bad = [
+        {"external_id": "W-2", "text": "井盖松动", "replied_at": "2024-05-08"},
+        {"external_id": "W-3", "text": "井盖松动", "reply": "已修", "replied_at": "昨天"},
+        {"external_id": "W-4", "text": "井盖松动", "reply": 5},
+    ]
+
+    def post(*items: dict[str, Any], dry_run: bool = False) -> list[dict[str, Any]]:
+        answer = client.post(f"/v1/submissions?dry_run={dry_run}", json={"items": list(items)})
+        return list(answer.raise_for_status().json()["items"])
+
+    told = post(item, dry_run=True)
+    first, *refused = post(item, *bad)
+    assert (told[0]["outcome"], first["outcome"], store.count()) == ("new", "new", 1)
+    assert [one["error"]["field"] for one in refused] == ["reply", "replied_at", "reply"]
+    detail = client.get("/v1/submissions/1").json()
+    assert (detail["standing"]["state"], detail["replies"]) == ("已办结", ["王**您好：已修好。"])
+    assert [event["kind"] for event in detail["events"]] == ["received", "analysed", "replied"]
+    assert detail["events"][-1]["actor"] == "api"
+    assert post(item)[0]["outcome"] == "unchanged"
+    later = {**item, "reply": "又坏了，再修", "replied_at": "2024-05-09 10:00:00"}
+    assert (post(later, dry_run=True)[0]["outcome"], post(later)[0]["outcome"]) == ("revised", "revised")
+    assert post(later)[0]["outcome"] == "unchanged"
+    assert client.get("/v1/submissions/1").json()["standing"]["replied_at"] == "2024-05-09T10:00:00+08:00"
