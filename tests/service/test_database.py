@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
 import resource
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -377,7 +380,6 @@ def altered(url: str, on: str, off: str) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("trouble", "said"),
     [
-        ("disk", "磁盘已满，请腾出空间后再试"),
         ("lost", "请检查数据库服务是否运行、网络与权限，或稍后再试"),
         ("refused", "请检查数据库服务是否运行、网络与权限，或稍后再试"),
         ("read-only", "数据库只能读"),
@@ -388,9 +390,6 @@ def test_trouble_of_postgresql_is_503_and_leaves_nothing_half_done(
 ) -> None:
     store = Store(empty_postgresql, "default")
     troubles = {
-        "disk": lambda: failing_insert(
-            store.url, "RAISE 'could not extend file: No space left' USING ERRCODE = '53100'"
-        ),
         "lost": lambda: failing_insert(store.url, "PERFORM pg_terminate_backend(pg_backend_pid())"),
         "refused": lambda: altered(store.url, "ALLOW_CONNECTIONS false", "ALLOW_CONNECTIONS true"),
         "read-only": lambda: altered(
@@ -415,3 +414,49 @@ def test_trouble_of_postgresql_is_503_and_leaves_nothing_half_done(
         done = client.post("/v1/submissions", json={"items": items}).json()["items"]
         assert [item["outcome"] for item in done] == ["new"] * 3
     store.close()
+
+
+@pytest.fixture
+def small_disk(postgresql: tuple[str, Path]) -> Iterator[Path]:
+    """A file system of 48 MB that the server may write to."""
+    folder = Path(tempfile.mkdtemp(prefix="minsheng-"))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", folder]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        folder.rmdir()
+        pytest.skip("only root may mount a file system")
+    owner = postgresql[1].stat()
+    os.chown(folder, owner.st_uid, owner.st_gid)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+    folder.rmdir()
+
+
+def test_a_disk_of_postgresql_that_is_really_full_is_503_and_leaves_nothing_half_done(
+    small_disk: Path, postgresql: tuple[str, Path], models: Models, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain_url = postgresql[0].format("postgres").replace("+psycopg", "")
+    with psycopg.connect(plain_url, autocommit=True) as connection:
+        connection.execute(f"CREATE TABLESPACE small LOCATION '{small_disk}'")
+        connection.execute("CREATE DATABASE cramped TEMPLATE prepared TABLESPACE small")
+    store = Store(postgresql[0].format("cramped"), "default")
+    items = [{"external_id": str(i), "text": f"{i}{LAMP * 60}"} for i in range(100)]
+    with TestClient(
+        create_app(Settings(database_url=store.url), models, store), base_url="http://127.0.0.1:8000"
+    ) as client:
+        client.post("/v1/submissions", json={"items": items[:1]}).raise_for_status()
+        before = (store.stamp(), store.count(), store.get(1))
+        ballast = small_disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as stream:
+            while True:
+                stream.write(bytes(8192))
+        refused = client.post("/v1/submissions", json={"items": items})
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:minsheng:problem:store-unavailable")
+        assert "磁盘已满，请腾出空间后再试" in caplog.text
+        assert (store.stamp(), store.count(), store.get(1)) == before
+        ballast.unlink()
+        done = client.post("/v1/submissions", json={"items": items}).json()["items"]
+        assert [item["outcome"] for item in done] == ["unchanged"] + ["new"] * 99
+    store.close()
+    with psycopg.connect(plain_url, autocommit=True) as connection:
+        connection.execute("DROP DATABASE cramped WITH (FORCE)")
+        connection.execute("DROP TABLESPACE small")
