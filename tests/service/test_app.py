@@ -304,12 +304,14 @@ def test_unforeseen_errors_show_no_internals(settings: Settings, models: Models,
         def count(self) -> int:
             raise RuntimeError("secret detail")
 
-    app = create_app(settings, models, Broken(settings.database_url, "x"))
+    broken = Broken(settings.database_url, "x")
+    app = create_app(settings, models, broken)
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         response = client.get("/readyz")
     assert response.status_code == 500
     assert response.json()["type"] == "urn:minsheng:problem:internal"
     assert "secret" not in response.text
+    broken.close()
 
 
 def test_metrics_count_answers(client: TestClient) -> None:
