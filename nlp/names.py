@@ -9,8 +9,10 @@ text. What jieba's dictionary has as a word is no name (居民凌晨, 学生幸�
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from math import log
 
 import regex
 
@@ -26,7 +28,7 @@ _SURNAMES = (
     "苑刁牟晋税练兰仲腾邸冼麦谌旷揭禄犹仝漆昝戈辜巫佴"
 )
 _WORDLY = (
-    "苗卫祝那麻封盛蒙车花师屠左费钱向于曾何万方安白金高田石水满国文终代付官母查计单房管包印山关边简温尚江古"
+    "广麦沃闻盖章季苗卫祝那麻封盛蒙车花师屠左费钱向于曾何万方安白金高田石水满国文终代付官母查计单房管包印山关边简温尚江古"
     "乐元时连成常全应从越融游练税腾冷"
 )
 _COMPOUND = "欧阳|上官|司马|诸葛|夏侯|皇甫|尉迟|公孙|慕容|令狐|司徒|南宫|端木|轩辕|长孙|宇文|申屠"
@@ -55,7 +57,7 @@ _HEAD = r"副?(?:校|院|厂|所|站|局|科|股|镇|乡|县|市|区|村|处|厅
 _PERSON = (
     rf"村民|居民|市民|农民|业主|住户|邻居|户主|租[户客]|房东|学生|考生|同学|家长|患者|病人|伤者|死者|[职员民女]工(?![程作资业厂地])|工人|司机|驾驶员|"
     rf"老板娘?|店[主长]|法人(?:代表)?|法定代表|代表人|负责人|[收付存贷]款人|[知报签][情案字收]人|经营者|承[包建][人商]|开发商|建筑商|[包工]头|合伙人|股东|经理|会计|出纳|支书|书记|主任|{_HEAD}|"
-    r"医[生师]|护士|老师|教[师练]|班主任|[民辅交]警|警官|[法检察]官|律师|干部|工作人员|办事员|[经承]办人|报告人|代理人|原告|被告人?|"
+    r"医[生师]|护士|老师(?!傅)|教[师练]|班主任|[民辅交]警|警官|[法检察]官|律师|干部|工作人员|办事员|[经承]办人|报告人|代理人|原告|被告人?|"
     r"控告人|被(?:举报|申请|投诉)人|嫌疑人|当事人|受害[人者]|被害人|[债借担][务权款保]人|战友|老乡|同事|朋友|老伴|同志|老[人汉]|[男女]子|"
     r"父亲|母亲|爸爸|妈妈|爷爷|奶奶|外[公婆]|姥[姥爷]|丈夫|妻子|老[公婆]|爱人|儿子|女儿|孙[子女]|[我其他她之][子女父母妻夫哥弟姐妹]|"
     r"[哥弟姐妹表堂][哥弟姐妹]|叔叔|舅舅|姑姑|侄[子女]|外甥女?|岳[父母]|公公|婆婆|嫂子|儿媳|女婿|名[叫为]|名字叫|[个的位]叫"
@@ -107,7 +109,7 @@ _HAN = regex.compile(r"\p{Han}")
 _THREE = regex.compile(rf"{_PLAIN}(?P<given>\p{{Han}}{{2}})")
 _LEFT = regex.compile(r"(?:^|[^\p{Han}]|[将对与和由被找向是让把请叫给同及按求告的])$")
 _RIGHT = regex.compile(r"$|[^\p{Han}]|[等被将在的说与和于向从因为是就没不又称曾]")
-_LAND = frozenset("岭塘坪冲湾坡山河沟坝垭寨湖洞洲坳井田园城港关口江桥楼门里州府台桂")
+_LAND = frozenset("堡寨屯铺营凼塝滩岭塘坪冲湾坡山河沟坝垭寨湖洞洲坳井田园城港关口江桥楼门里州府台桂")
 # Not after the surname; and not at the end of a name.
 _NEVER = frozenset(
     "某姓氏总老副的了吗呢吧么们个这那哪什怎啥我你他她它不没很太都就还又再被把让给对在到说等和与或及工局队院所"
@@ -122,6 +124,8 @@ _BUILT = regex.compile(
 # What jieba's dictionary has met more often is a word, or somebody known to all.
 _FAMILIAR = 100
 _MET = 4
+_OFTEN = 2000
+_SMOOTHED = 5
 # A name ends earlier where the word that begins there is so much more usual than the one that begins later.
 _MORE = 50
 _KNOWN = frozenset("王阳明 习近平 李克强 温家宝".split())
@@ -192,7 +196,9 @@ def _beside(text: str) -> Iterator[_Name]:
             whole = _WHOLE.fullmatch(text, start, end)
             if not whole or _torn(text, end) or not _is_name(text, *(name := _found(whole))):
                 continue
-            if _torn(text, start) or (text[start] in _WORDLY and not _LEFT.search(text, max(0, start - 1), start)):
+            if _torn(text, start):
+                continue
+            if text[start] in _WORDLY and (end < start + 3 or not _LEFT.search(text, max(0, start - 1), start)):
                 continue
             if not _SURNAME.match(text, name[1], end):  # 祝陈书记 wishes him well
                 yield name
@@ -203,7 +209,7 @@ def _beside(text: str) -> Iterator[_Name]:
 
 
 def _unexplained(text: str) -> Iterator[_Name]:
-    """Three characters that begin like a name, in which no word of the dictionary begins or ends, between words."""
+    """Three characters that look like a name, in which no word of the dictionary begins or ends, between words."""
     words = _words()
     for match in _THREE.finditer(text, overlapped=True):
         start, first = match.span("surname")
@@ -213,6 +219,7 @@ def _unexplained(text: str) -> Iterator[_Name]:
             and not _NOT_LAST.intersection(text[first:end])
             and text[end - 1] not in _LAND
             and text[first:end] not in words
+            and _given_likelier(text[first], text[first + 1])
             and text[start : start + 2] not in _either()
             and not _torn(text, start)
             and not _torn(text, end)
@@ -276,6 +283,29 @@ def _is_name(text: str, start: int, first: int, end: int) -> bool:
         or _NO_NAME.match(text, first - 1, end)
         or _BUILT.match(text, end)
     )
+
+
+def _given_likelier(one: str, other: str) -> bool:
+    """Whether the two are likelier as a given name than in any word: naive Bayes over the names in the dictionary."""
+    return _weights()[0].get(one, 0.0) + _weights()[1].get(other, 0.0) > 0
+
+
+@cache
+def _weights() -> tuple[dict[str, float], dict[str, float]]:
+    """Of a character as the first and as the second of a given name: the logarithm of how much likelier it is so."""
+    given: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    words: Counter[str] = Counter()
+    for word, count, tag in jieba_entries():
+        if tag == "nr" and len(word) == 3 and count < _FAMILIAR and _WHOLE.fullmatch(word) and word[0] not in _WORDLY:
+            given[0][word[1]] += 1
+            given[1][word[2]] += 1
+        elif not tag.startswith("nr"):
+            words.update(dict.fromkeys(word, min(count, _OFTEN) ** 0.5))  # what is in every text must not be all
+    said = words.total() + _SMOOTHED * len(words)
+    return tuple(
+        {c: log((n + 0.5) / (some.total() + len(words) / 2) / ((words[c] + _SMOOTHED) / said)) for c, n in some.items()}
+        for some in given
+    )  # type: ignore[return-value]
 
 
 @cache
