@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from math import log
 
@@ -126,6 +127,7 @@ _FAMILIAR = 100
 _MET = 4
 _OFTEN = 2000
 _SMOOTHED = 5
+_UNSEEN = -2.0
 # A name ends earlier where the word that begins there is so much more usual than the one that begins later.
 _MORE = 50
 _KNOWN = frozenset("王阳明 习近平 李克强 温家宝".split())
@@ -210,7 +212,7 @@ def _beside(text: str) -> Iterator[_Name]:
 
 def _unexplained(text: str) -> Iterator[_Name]:
     """Three characters that look like a name, in which no word of the dictionary begins or ends, between words."""
-    words = _words()
+    words = _lexicon().words
     for match in _THREE.finditer(text, overlapped=True):
         start, first = match.span("surname")
         end = match.end()
@@ -220,7 +222,7 @@ def _unexplained(text: str) -> Iterator[_Name]:
             and text[end - 1] not in _LAND
             and text[first:end] not in words
             and _given_likelier(text[first], text[first + 1])
-            and text[start : start + 2] not in _either()
+            and text[start : start + 2] not in _lexicon().either
             and not _torn(text, start)
             and not _torn(text, end)
             and (_LEFT.search(text, max(0, start - 1), start) or text[max(0, start - 2) : start] in words)
@@ -261,14 +263,14 @@ def _end(text: str, first: int) -> int:
         return 0
     if not _HAN.fullmatch(given[1:]) or given[1] in _NOT_LAST:
         return first + 1
-    goes_on = _words().get(text[first + 1 : first + 3], 0)
-    return first + (1 if goes_on > _MORE * _words().get(text[first + 2 : first + 4], 0) else 2)
+    goes_on = _lexicon().words.get(text[first + 1 : first + 3], 0)
+    return first + (1 if goes_on > _MORE * _lexicon().words.get(text[first + 2 : first + 4], 0) else 2)
 
 
 def _torn(text: str, at: int) -> bool:
     """Whether a word lies across ``at`` that is met more often than the one that begins there: 感|谢罗局长, 社|区长."""
-    across = _words().get(text[max(0, at - 1) : at + 1], 0)
-    return across > _words().get(text[at : at + 2], 0)
+    across = _lexicon().words.get(text[max(0, at - 1) : at + 1], 0)
+    return across > _lexicon().words.get(text[at : at + 2], 0)
 
 
 def _is_name(text: str, start: int, first: int, end: int) -> bool:
@@ -276,8 +278,11 @@ def _is_name(text: str, start: int, first: int, end: int) -> bool:
     return not (
         text[first] in _NEVER
         or text[end - 1] in _NOT_LAST
-        or any(text[start : start + length] in _words() for length in range(first - start + 1, 5))
-        or (text[start : start + 2] in _either() and (end < start + 3 or text[end - 1 : end + 1] in _words()))
+        or any(text[start : start + length] in _lexicon().words for length in range(first - start + 1, 5))
+        or (
+            text[start : start + 2] in _lexicon().either
+            and (end < start + 3 or text[end - 1 : end + 1] in _lexicon().words)
+        )
         or text[start:end] in _KNOWN
         or _OFFICE.fullmatch(text, first, end)
         or _NO_NAME.match(text, first - 1, end)
@@ -287,41 +292,47 @@ def _is_name(text: str, start: int, first: int, end: int) -> bool:
 
 def _given_likelier(one: str, other: str) -> bool:
     """Whether the two are likelier as a given name than in any word: naive Bayes over the names in the dictionary."""
-    return _weights()[0].get(one, 0.0) + _weights()[1].get(other, 0.0) > 0
+    return _lexicon().first.get(one, _UNSEEN) + _lexicon().second.get(other, _UNSEEN) > 0
+
+
+@dataclass(frozen=True)
+class _Lexicon:
+    """What jieba's dictionary tells of names.
+
+    words: words of two to four characters → how often they were met, without what could be a private person's name;
+    either: what is a well-known word or person, and may be the beginning of a name (陈云尚, 康复); first, second: of a
+    character there in a given name, the logarithm of how much likelier it is than in words.
+    """
+
+    words: dict[str, int]
+    either: frozenset[str]
+    first: dict[str, float]
+    second: dict[str, float]
 
 
 @cache
-def _weights() -> tuple[dict[str, float], dict[str, float]]:
-    """Of a character as the first and as the second of a given name: the logarithm of how much likelier it is so."""
-    given: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-    words: Counter[str] = Counter()
+def _lexicon() -> _Lexicon:
+    """Read once: half a second."""
+    words: dict[str, int] = {}
+    either: set[str] = set()
+    first: Counter[str] = Counter()
+    second: Counter[str] = Counter()
+    usual: Counter[str] = Counter()
     for word, count, tag in jieba_entries():
-        if tag == "nr" and len(word) == 3 and count < _FAMILIAR and _WHOLE.fullmatch(word) and word[0] not in _WORDLY:
-            given[0][word[1]] += 1
-            given[1][word[2]] += 1
-        elif not tag.startswith("nr"):
-            words.update(dict.fromkeys(word, min(count, _OFTEN) ** 0.5))  # what is in every text must not be all
-    said = words.total() + _SMOOTHED * len(words)
-    return tuple(
-        {c: log((n + 0.5) / (some.total() + len(words) / 2) / ((words[c] + _SMOOTHED) / said)) for c, n in some.items()}
-        for some in given
-    )  # type: ignore[return-value]
+        name = tag.startswith("nr")
+        if name and len(word) == 2 and count >= _FAMILIAR:
+            either.add(word)
+        # What is long and hardly ever met is mostly cut out of novels, and often a name tagged as something else.
+        if 2 <= len(word) <= 4 and (len(word) > 2 and count >= _FAMILIAR if name else len(word) == 2 or count >= _MET):
+            words[word] = count
+        if tag == "nr" and len(word) == 3 and count < _FAMILIAR and word[0] in _SURNAMES and word[0] not in _WORDLY:
+            first[word[1]] += 1
+            second[word[2]] += 1
+        elif not name:
+            usual.update(dict.fromkeys(word, min(count, _OFTEN) ** 0.5))  # what is in every text must not be all
 
+    def likelier(given: Counter[str]) -> dict[str, float]:
+        said, there = usual.total() + _SMOOTHED * len(usual), given.total() + len(usual) / 2
+        return {c: log((n + 0.5) / there) - log((usual[c] + _SMOOTHED) / said) for c, n in given.items()}
 
-@cache
-def _words() -> dict[str, int]:
-    """Words of two to four characters → how often they were met; without what could be a private person's name."""
-    return {
-        word: count for word, count, tag in jieba_entries() if 2 <= len(word) <= 4 and not _namelike(word, count, tag)
-    }
-
-
-@cache
-def _either() -> frozenset[str]:
-    """What is a well-known word or person, and may be the beginning of a name: 陈云尚, 康复."""
-    return frozenset(w for w, n, tag in jieba_entries() if len(w) == 2 and tag.startswith("nr") and n >= _FAMILIAR)
-
-
-def _namelike(word: str, count: int, tag: str) -> bool:
-    """Also what is long and hardly ever met: much of it is names cut out of novels, tagged as something else."""
-    return (tag.startswith("nr") and (len(word) == 2 or count < _FAMILIAR)) or (len(word) > 2 and count < _MET)
+    return _Lexicon(words, frozenset(either), likelier(first), likelier(second))
