@@ -190,10 +190,11 @@ def export(
 ) -> Response:
     """导出材料或台账；个人信息已遮盖。"""
     asked = {"theme": theme, "matter": matter, "district": district, "source": source,
-             "received_from": received_from, "received_to": received_to, "in_case": in_case}  # fmt: skip
+             "received_from": received_from, "received_to": received_to, "in_case": in_case,
+             "state": state}  # fmt: skip
     store, taxonomy = request.app.state.store, request.app.state.engine.models.taxonomy
     filters = read_filters(asked, taxonomy)
-    content = exports.table(store, filters, state, taxonomy, request.app.state.lifecycle.standing, ledger=ledger)
+    content = exports.table(store, filters, taxonomy, request.app.state.lifecycle.standing, ledger=ledger)
     target: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOLED)  # noqa: SIM115  (closed when it has been sent)
     exports.write(target, format, content)
     headers = _attachment(f"{content.title}.{format}")

@@ -37,6 +37,7 @@ from service.cli_topics import topics_app
 from service.intake import read_bytes
 from service.settings import Settings
 from service.sheets import decode, json_rows
+from service.steps import State
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="民声：离线的社情民意信息分类、查重与选题服务。")
 app.add_typer(train_app, name="train")
@@ -175,6 +176,7 @@ def similar(
     received_from: Annotated[str | None, typer.Option(help="收到日期不早于")] = None,
     received_to: Annotated[str | None, typer.Option(help="收到日期不晚于（只给日期时含当天）")] = None,
     in_case: Annotated[bool | None, typer.Option("--in-case/--not-in-case", help="只要在（不在）并案中的")] = None,
+    state: Annotated[State | None, typer.Option(help="只要这个状态")] = None,
 ) -> None:
     """在已登记的材料中查找相似的，可加条件。"""
     from service.batch import similar_items  # noqa: PLC0415  (loads the models' libraries)
@@ -182,7 +184,8 @@ def similar(
 
     settings = read_settings()
     conditions = {"theme": theme, "matter": matter, "district": district, "source": source,
-                  "received_from": received_from, "received_to": received_to, "in_case": in_case}  # fmt: skip
+                  "received_from": received_from, "received_to": received_to, "in_case": in_case,
+                  "state": state}  # fmt: skip
     query = "\n".join(_lines("-")) if text == "-" else text
     with open_engine(settings) as engine, open_store(settings) as store:
         require_index(store, engine.models.encoder.encoder_id)

@@ -137,11 +137,11 @@ def export(
     settings = read_settings()
     conditions: dict[str, Any] = {"theme": theme, "matter": matter, "district": district, "source": source,
                                   "received_from": received_from, "received_to": received_to,
-                                  "in_case": in_case}  # fmt: skip
+                                  "in_case": in_case, "state": state}  # fmt: skip
     taxonomy = load_taxonomy(settings.corpora / "taxonomy" / "taxonomy.toml")
     filters = read_filters(conditions, taxonomy)
     with open_store(settings) as store:
-        content = table(store, filters, state, taxonomy, Lifecycle(store).standing, ledger=ledger)
+        content = table(store, filters, taxonomy, Lifecycle(store).standing, ledger=ledger)
         if out == "-":
             write(sys.stdout.buffer, format, content)
         else:

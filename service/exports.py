@@ -25,7 +25,7 @@ from service.cases import Cases
 from service.dates import CHINA
 from service.intake import guarded
 from service.search import Filters, matching
-from service.steps import Standing, State
+from service.steps import Standing
 from service.store import Store, Stored
 
 Format = Literal["jsonl", "csv", "xlsx"]
@@ -59,11 +59,9 @@ class Table:
     rows: Iterable[Mapping[str, Any]]
 
 
-def table(
-    store: Store, filters: Filters, state: State | None, taxonomy: Taxonomy, standing: Standings, *, ledger: bool
-) -> Table:
+def table(store: Store, filters: Filters, taxonomy: Taxonomy, standing: Standings, *, ledger: bool) -> Table:
     """The submissions that pass, as plain columns or as the ledger."""
-    pages = _pages(store, filters, state, standing)
+    pages = _pages(store, filters, standing)
     if not ledger:
         rows = (render.stored(item) for page, _ in pages for item in page)
         return Table("材料", dict.fromkeys(render.COLUMNS), rows)
@@ -72,15 +70,12 @@ def table(
 
 
 def _pages(
-    store: Store, filters: Filters, state: State | None, standing: Standings
+    store: Store, filters: Filters, standing: Standings
 ) -> Iterator[tuple[list[Stored], Mapping[int, Standing]]]:
     numbers = [int(number) for number in matching(store, filters)]
     for start in range(0, len(numbers), _PAGE):
         some = numbers[start : start + _PAGE]
-        stands = standing(some)
-        if state is not None:
-            some = [number for number in some if number in stands and stands[number].state == state]
-        yield store.get_many(some), stands
+        yield store.get_many(some), standing(some)
 
 
 def _ledger_rows(

@@ -99,6 +99,7 @@ class SimilarRequest(Strict):
     received_from: str | None = Field(None, description="收到时间不早于，写法同登记", examples=["2024-05-01"])
     received_to: str | None = Field(None, description="收到时间不晚于，只给日期时含当天", examples=["2024-05-31"])
     in_case: bool | None = Field(None, description="true 只要在有效并案中的，false 只要不在的")
+    state: str | None = Field(None, description="只要这个状态", examples=["已办结"])
 
 
 class ThemeScoreOut(BaseModel):

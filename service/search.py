@@ -16,6 +16,8 @@ from nlp.normalise import validate
 from nlp.retrieval import Keys, TermIndex, VectorIndex, fuse
 from nlp.taxonomy import Taxonomy
 from service.dates import parse_date
+from service.standings import STATE
+from service.steps import STATES
 from service.store import Store
 from service.tables import analyses, case_members, events, of_submission, standings, submissions, terms
 
@@ -44,6 +46,7 @@ class Filters:
     received_from: datetime | None = None
     received_to: datetime | None = None
     in_case: bool | None = None
+    state: str | None = None
 
     def __bool__(self) -> bool:
         return any(getattr(self, f.name) is not None for f in fields(self))
@@ -54,11 +57,13 @@ def read_filters(values: Mapping[str, Any], taxonomy: Taxonomy) -> Filters:
 
     A date without a time means the whole day.
     """
-    names = ("theme", "matter", "district", "source")
+    names = ("theme", "matter", "district", "source", "state")
     named = {n: validate(values[n], n, _MAX_NAME).strip() for n in names if values.get(n) is not None}
     for name, known in (("theme", {t.id for t in taxonomy.themes}), ("matter", set(taxonomy.matter_by_id))):
         if name in named and named[name] not in known:
             raise InputError("invalid_value", name, f"分类体系中没有 {named[name]!r}")
+    if named.get("state", STATES[0]) not in STATES:
+        raise InputError("invalid_value", "state", f"{named['state']!r} 无效，应为 {'、'.join(STATES)} 之一")
     first = read_moment("received_from", values.get("received_from"))
     last = read_moment("received_to", values.get("received_to"), end=True)
     if first is not None and last is not None and first > last:
@@ -80,12 +85,12 @@ def matching(store: Store, filters: Filters) -> Keys:
     """Numbers of the submissions that pass, int64, ascending."""
     received = submissions.c.received_at
     query = sa.select(submissions.c.id, received).where(store.present())
-    if filters.theme is not None or filters.matter is not None or filters.district is not None:
+    if any(v is not None for v in (filters.theme, filters.matter, filters.district, filters.state)):
         query = query.outerjoin(analyses, of_submission(analyses)).outerjoin(standings, of_submission(standings))
     judged = (sa.func.coalesce(standings.c.theme, analyses.c.primary_theme),
               sa.func.coalesce(standings.c.matter, analyses.c.matter))  # fmt: skip
     for column, value in ((judged[0], filters.theme), (judged[1], filters.matter),
-                          (submissions.c.source, filters.source)):  # fmt: skip
+                          (submissions.c.source, filters.source), (STATE, filters.state)):  # fmt: skip
         if value is not None:
             query = query.where(column == value)
     if filters.district is not None:

@@ -14,7 +14,8 @@ from nlp.taxonomy import Taxonomy
 from service import exports
 from service.cases import Cases
 from service.exports import LEDGER, table, write
-from service.search import Filters
+from service.lifecycle import Lifecycle
+from service.search import Filters, matching
 from service.steps import Standing
 from service.store import Analysis, Store, Submission, Submitter
 from tests.service.test_store import ENCODER, analysis
@@ -50,9 +51,9 @@ def filled(store: Store) -> Store:
 
 
 def _rows(store: Store, taxonomy: Taxonomy, **asked: Any) -> list[Any]:
-    options: dict[str, Any] = {"state": None, "standing": _unknown, "ledger": True, **asked}
+    options: dict[str, Any] = {"standing": _unknown, "ledger": True, **asked}
     filters = options.pop("filters", Filters())
-    return list(table(store, filters, options["state"], taxonomy, options["standing"], ledger=options["ledger"]).rows)
+    return list(table(store, filters, taxonomy, options["standing"], ledger=options["ledger"]).rows)
 
 
 def _unknown(numbers: Any) -> dict[int, Standing]:
@@ -93,7 +94,9 @@ def test_the_ledger_with_the_life_cycle(filled: Store, taxonomy: Taxonomy) -> No
     )
     assert (first["转办日期"].isoformat(), first["办理时限"].isoformat()) == ("2024-05-07", "2024-05-22")
     assert (second["编号"], second["状态"], third["状态"]) == ("WO-2", "待审核", None)
-    assert [r["编号"] for r in _rows(filled, taxonomy, standing=_standing, state="办理中")] == ["2024-001"]
+    Lifecycle(filled).step(2, "kept", "王芳", "待查")
+    for state, numbers in (("留存", [2]), ("待审核", [1, 3]), ("已办结", [])):
+        assert matching(filled, Filters(state=state)).tolist() == numbers
 
 
 def test_the_filters_of_a_search(filled: Store, taxonomy: Taxonomy) -> None:
@@ -106,7 +109,7 @@ def test_the_filters_of_a_search(filled: Store, taxonomy: Taxonomy) -> None:
 
 def test_the_workbook_looks_like_a_ledger(filled: Store, taxonomy: Taxonomy) -> None:
     target = io.BytesIO()
-    write(target, "xlsx", table(filled, Filters(), None, taxonomy, _standing, ledger=True))
+    write(target, "xlsx", table(filled, Filters(), taxonomy, _standing, ledger=True))
     sheet = load_workbook(target).worksheets[0]
     assert (sheet.title, sheet.freeze_panes) == ("台账", "A2")
     assert [cell.value for cell in sheet[1]] == COLUMNS
@@ -121,7 +124,7 @@ def test_the_workbook_looks_like_a_ledger(filled: Store, taxonomy: Taxonomy) -> 
 
 def test_csv_and_json_lines(filled: Store, taxonomy: Taxonomy) -> None:
     target = io.BytesIO()
-    write(target, "csv", table(filled, Filters(), None, taxonomy, _unknown, ledger=True))
+    write(target, "csv", table(filled, Filters(), taxonomy, _unknown, ledger=True))
     text = target.getvalue().decode()
     assert text.startswith("\ufeff编号,")
     rows = list(csv.DictReader(io.StringIO(text.lstrip("\ufeff"))))
@@ -131,7 +134,7 @@ def test_csv_and_json_lines(filled: Store, taxonomy: Taxonomy) -> None:
         ("'+井盖", "2024-05-08"),
     ]
     lines = io.BytesIO()
-    write(lines, "jsonl", table(filled, Filters(), None, taxonomy, _unknown, ledger=True))
+    write(lines, "jsonl", table(filled, Filters(), taxonomy, _unknown, ledger=True))
     assert json.loads(lines.getvalue().splitlines()[0])["收到日期"] == "2024-05-07"
 
 

@@ -76,7 +76,7 @@ def test_what_was_answered_elsewhere_comes_in_closed_and_only_what_is_open_waits
     last = timeline(life.events(1), {})[-1]
     assert (last["actor"], last["what"]) == ("导入", "来源已答复（2024-05-08）")
     assert life.replies(2) == []
-    first, second = exports.table(store, Filters(), None, taxonomy, life.standing, ledger=True).rows
+    first, second = exports.table(store, Filters(), taxonomy, life.standing, ledger=True).rows
     assert (first["状态"], first["编号"], second["办理结果"]) == ("已办结", "W-1", None)
     assert first["办理结果"] == "王**您好：路灯已于昨晚修好，咨询请拨***********。"
 

@@ -106,6 +106,7 @@ def test_filters_are_read_from_what_people_write(taxonomy: Taxonomy) -> None:
         ({"theme": "ubran"}, "theme", "分类体系中没有 'ubran'"),
         ({"matter": "urban"}, "matter", "分类体系中没有 'urban'"),
         ({"source": ""}, "source", "内容为空"),
+        ({"state": "办好了"}, "state", "'办好了' 无效，应为 待审核、"),
         ({"district": "长" * 101}, "district", "100"),
         ({"received_from": "昨天"}, "received_from", "日期无法识别：'昨天'"),
         ({"received_to": "5月"}, "received_to", "日期无法识别：'5月'"),
@@ -323,6 +324,8 @@ def test_similar_by_command_with_filters_and_the_advice(run: Run, store: Store, 
     assert ask("--source", "乙") == ["乙"]
     assert ask("--received-from", "2024/5/6", "--received-to", "2024/5/6", "--not-in-case") == ["甲", "乙"]
     assert ask("--in-case") == []
+    assert run("step", 2, "kept", "--actor", "王芳", "--reason", "待查")[0] == 0
+    assert (ask("--state", "留存"), ask("--state", "待审核"), ask("--state", "已办结")) == (["乙"], ["甲"], [])
     code, out, err = run("similar", LAMP, "--source", "丙")
     assert (code, out) == (0, "")
     assert "没有符合条件的材料" in err
