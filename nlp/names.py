@@ -124,12 +124,15 @@ _BUILT = regex.compile(
 )
 # What jieba's dictionary has met more often is a word, or somebody known to all.
 _FAMILIAR = 100
+# What it has met less often is no evidence for a word of three characters and more.
 _MET = 4
+# Weights of characters: counts beyond this say no more; what is added to each; the weight of one in no given name.
 _OFTEN = 2000
 _SMOOTHED = 5
 _UNSEEN = -2.0
 # A name ends earlier where the word that begins there is so much more usual than the one that begins later.
 _MORE = 50
+# Known to all, and not often enough to the dictionary.
 _KNOWN = frozenset("王阳明 习近平 李克强 温家宝".split())
 _PUBLIC = regex.compile(r"[,，、（(\s]{0,2}[是系为]?[^,，。；;]{0,12}(?:委员|人大代表)")
 _AS_PUBLIC = regex.compile(r"(?:(?<!业主|业委会|居委会)委员|(?:人大|党)代表|^代表)$")
