@@ -326,7 +326,7 @@ def test_what_cannot_be_written_is_503_and_leaves_nothing_half_done(
     path = open_folder / "test.db"
     store = Store(f"sqlite:///{path}", "default")
     settings = Settings(database_url=store.url)
-    items = [{"external_id": str(i), "text": LAMP * 20} for i in range(30)]
+    items = [{"external_id": str(i), "text": LAMP * 20} for i in range(10)]
     with TestClient(create_app(settings, models, store), base_url="http://127.0.0.1:8000") as client:
         client.post("/v1/submissions", json={"items": [{"external_id": "before", "text": LAMP}]})
         before = (store.stamp(), store.count(), store.get(1))
@@ -338,14 +338,14 @@ def test_what_cannot_be_written_is_503_and_leaves_nothing_half_done(
             assert refused.headers["Retry-After"]
             assert str(path) not in refused.text
             with pytest.raises(StoreError, match="请检查磁盘空间与文件权限，或稍后再试"):
-                store.add([(submission(i, LAMP * 20), analysis()) for i in range(30)], ENCODER, "t")
+                store.add([(submission(i, LAMP * 20), analysis()) for i in range(10)], ENCODER, "t")
             if trouble == "read-only":
                 store.close()
         assert (store.stamp(), store.count(), store.get(1)) == before
         with store.reading() as connection:
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
         done = client.post("/v1/submissions", json={"items": items}).json()["items"]
-        assert [item["outcome"] for item in done] == ["new"] * 30
+        assert [item["outcome"] for item in done] == ["new"] * 10
     store.close()
 
 
@@ -439,7 +439,7 @@ def test_a_disk_of_postgresql_that_is_really_full_is_503_and_leaves_nothing_half
         connection.execute(f"CREATE TABLESPACE small LOCATION '{small_disk}'")
         connection.execute("CREATE DATABASE cramped TEMPLATE prepared TABLESPACE small")
     store = Store(postgresql[0].format("cramped"), "default")
-    items = [{"external_id": str(i), "text": f"{i}{LAMP * 60}"} for i in range(100)]
+    items = [{"external_id": str(i), "text": f"{i}{LAMP * 20}"} for i in range(10)]
     with TestClient(
         create_app(Settings(database_url=store.url), models, store), base_url="http://127.0.0.1:8000"
     ) as client:
@@ -455,7 +455,7 @@ def test_a_disk_of_postgresql_that_is_really_full_is_503_and_leaves_nothing_half
         assert (store.stamp(), store.count(), store.get(1)) == before
         ballast.unlink()
         done = client.post("/v1/submissions", json={"items": items}).json()["items"]
-        assert [item["outcome"] for item in done] == ["unchanged"] + ["new"] * 99
+        assert [item["outcome"] for item in done] == ["unchanged"] + ["new"] * 9
     store.close()
     with psycopg.connect(plain_url, autocommit=True) as connection:
         connection.execute("DROP DATABASE cramped WITH (FORCE)")
