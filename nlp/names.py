@@ -215,7 +215,6 @@ def _beside(text: str) -> Iterator[_Name]:
 
 def _unexplained(text: str) -> Iterator[_Name]:
     """Three characters that look like a name, in which no word of the dictionary begins or ends, between words."""
-    words = _lexicon().words
     for match in _THREE.finditer(text, overlapped=True):
         start, first = match.span("surname")
         end = match.end()
@@ -223,13 +222,13 @@ def _unexplained(text: str) -> Iterator[_Name]:
             _is_name(text, start, first, end)
             and not _NOT_LAST.intersection(text[first:end])
             and text[end - 1] not in _LAND
-            and text[first:end] not in words
+            and text[first:end] not in _lexicon().words
             and _given_likelier(text[first], text[first + 1])
             and text[start : start + 2] not in _lexicon().either
             and not _torn(text, start)
             and not _torn(text, end)
-            and (_LEFT.search(text, max(0, start - 1), start) or text[max(0, start - 2) : start] in words)
-            and (_RIGHT.match(text, end) or text[end : end + 2] in words)
+            and (_LEFT.search(text, max(0, start - 1), start) or text[max(0, start - 2) : start] in _lexicon().words)
+            and (_RIGHT.match(text, end) or text[end : end + 2] in _lexicon().words)
         ):
             yield start, first, end
 
