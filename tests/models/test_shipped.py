@@ -183,7 +183,7 @@ def test_evidence_holds_when_its_text_is_removed(
         without = item.text[: evidence.start] + item.text[evidence.end :]
         at_random = item.text[:start] + item.text[start + len(evidence.text) :]
         cases.append((item.title, without, at_random, answer.classification.primary))
-    cases = rng.sample(cases, 60)
+    cases = rng.sample(cases, 120)
     removed = _answers(engine, [Labelled("", title, text, "") for title, text, _, _ in cases])
     random_removed = _answers(engine, [Labelled("", title, text, "") for title, _, text, _ in cases])
 

@@ -380,6 +380,7 @@ def altered(url: str, on: str, off: str) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("trouble", "said"),
     [
+        ("disk", "磁盘已满，请腾出空间后再试"),
         ("lost", "请检查数据库服务是否运行、网络与权限，或稍后再试"),
         ("refused", "请检查数据库服务是否运行、网络与权限，或稍后再试"),
         ("read-only", "数据库只能读"),
@@ -390,6 +391,9 @@ def test_trouble_of_postgresql_is_503_and_leaves_nothing_half_done(
 ) -> None:
     store = Store(empty_postgresql, "default")
     troubles = {
+        "disk": lambda: failing_insert(
+            store.url, "RAISE 'could not extend file: No space left' USING ERRCODE = '53100'"
+        ),
         "lost": lambda: failing_insert(store.url, "PERFORM pg_terminate_backend(pg_backend_pid())"),
         "refused": lambda: altered(store.url, "ALLOW_CONNECTIONS false", "ALLOW_CONNECTIONS true"),
         "read-only": lambda: altered(
