@@ -55,7 +55,7 @@ def is_news(store: Store, connection: sa.Connection, number: int, reply: Reply |
 def outcome(store: Store, submission: Submission, reply: Reply | None) -> Outcome:
     """What storing a submission and the reply that comes with it would do."""
     found = store.outcome(submission)
-    if found != "unchanged":
+    if found != "unchanged" or reply is None:
         return found
     known = store.find(submission)
     with store.reading() as connection:
