@@ -168,13 +168,8 @@ class Duplicates:
 
         The submissions of a batch do not see each other, as none of them is stored.
         """
-        asked: list[tuple[Submission, int | None, str, None]] = []
-        for submission, reply in zip(batch, given or [None] * len(batch), strict=True):
-            known = self.store.find(submission)
-            asked.append(
-                (submission, known.id if known else None, replies.outcome(self.store, submission, reply), None)
-            )
-        return self._answers(asked)
+        replied = zip(batch, given or [None] * len(batch), strict=True)
+        return self._answers([(s, *replies.foresee(self.store, s, reply), None) for s, reply in replied])
 
     def _answers(
         self, items: Sequence[tuple[Submission, int | None, str, tuple[Document, Encoding] | None]]

@@ -22,7 +22,7 @@ from service.columns import FIELDS, guess_columns
 from service.dates import parse_date
 from service.documents import ITEM_COLUMNS, Split, read_text
 from service.docx import read_docx
-from service.replies import Reply, outcome
+from service.replies import Reply, foresee
 from service.sheets import (
     REASON_COLUMN,
     ROW_COLUMN,
@@ -239,7 +239,7 @@ def _foretold(reading: Reading, store: Store) -> tuple[Counter[Outcome], list[di
         else:
             if content in written:
                 repeats.append({"row": row.number, "earlier": written[content], "same": "text"})
-            outcomes[outcome(store, submission, item.reply)] += 1
+            outcomes[foresee(store, submission, item.reply)[1]] += 1
         last[identity] = (row.number, digest, item.reply or last.get(identity, (0, "", None))[2])
         written.setdefault(content, row.number)
     return outcomes, repeats

@@ -52,14 +52,13 @@ def is_news(store: Store, connection: sa.Connection, number: int, reply: Reply |
     return reply != (before if reply.at else Reply(before.text))
 
 
-def outcome(store: Store, submission: Submission, reply: Reply | None) -> Outcome:
-    """What storing a submission and the reply that comes with it would do."""
-    found = store.outcome(submission)
-    if found != "unchanged" or reply is None:
-        return found
-    known = store.find(submission)
-    with store.reading() as connection:
-        return "revised" if is_news(store, connection, known.id, reply) else found
+def foresee(store: Store, submission: Submission, reply: Reply | None) -> tuple[int | None, Outcome]:
+    """``Store.foresee`` of a submission and the reply that comes with it."""
+    number, outcome = store.foresee(submission)
+    if number is not None and outcome == "unchanged" and reply is not None:
+        with store.reading() as connection:
+            outcome = "revised" if is_news(store, connection, number, reply) else outcome
+    return number, outcome
 
 
 def take(

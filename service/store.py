@@ -127,12 +127,13 @@ class Store(Database):
 
     def outcome(self, submission: Submission) -> Outcome:
         """What storing this submission would do."""
-        return _outcome(self.find(submission), submission)
+        return self.foresee(submission)[1]
 
-    def find(self, submission: Submission) -> Any:
-        """Row (id, content_sha256, erased_at) of the stored submission of the same identity, or None."""
+    def foresee(self, submission: Submission) -> tuple[int | None, Outcome]:
+        """The number of the stored submission of the same identity, if any, and what storing this one would do."""
         with self.reading() as connection:
-            return self._known(connection, submission)
+            known = self._known(connection, submission)
+        return (known.id if known else None), _outcome(known, submission)
 
     def add(
         self, batch: Batch, encoder_id: str, actor: str, settle: Settle = lambda connection, done: None
