@@ -47,7 +47,7 @@ def main() -> None:
     read = engine.read([(items[index].title, items[index].text) for index in needed])
     profiles = {index: pairs_model.profile(*both) for index, both in zip(needed, read, strict=True)}
     engine.close()
-    p = pairs_model.probabilities([(profiles[a], profiles[b]) for a, b in pairs])
+    p = pairs_model.probabilities([(profiles[a], profiles[b]) for a, b in pairs], "search")
     grades = p.argmax(axis=1)
     duplicate = wilson(int((grades == 0).sum()), len(pairs))
     record = {

@@ -22,6 +22,8 @@ IntArray = NDArray[np.int64]
 Field = Literal["title", "text"]
 Decision = Literal["accept", "review"]
 Relation = Literal["duplicate", "related", "unrelated"]
+# How two texts came to be compared: somebody put them side by side, or a search brought them together.
+Context = Literal["compare", "search"]
 ConflictKind = Literal["place", "object", "polarity", "number", "time"]
 
 
@@ -193,11 +195,11 @@ class PairGrader(Protocol):
         """What is compared of a text: made once, it serves every comparison."""
         ...
 
-    def compare(self, a: Profile, b: Profile) -> Comparison:
+    def compare(self, a: Profile, b: Profile, context: Context) -> Comparison:
         """The grade of two texts, with its reasons; identical texts are always duplicate."""
         ...
 
-    def probabilities(self, pairs: Sequence[tuple[Profile, Profile]]) -> NDArray[np.float64]:
+    def probabilities(self, pairs: Sequence[tuple[Profile, Profile]], context: Context) -> NDArray[np.float64]:
         """float64 (n, 3): P(duplicate), P(related), P(unrelated) of many pairs, without the reasons."""
         ...
 

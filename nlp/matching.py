@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from nlp.artefact import load_trained
-from nlp.contracts import Comparison, Conflict, Encoding, FloatArray
+from nlp.contracts import Comparison, Conflict, Context, Encoding, FloatArray
 from nlp.document import Document
 from nlp.grading import RELATIONS, Array, Grading, Trees
 from nlp.mentions import Found, MentionFinder, Mentions, any_same, conflicts, opposed, same_name
@@ -335,9 +335,9 @@ class PairModel:
         """What is compared of a text: made once, it serves every comparison."""
         return self.profiler(document, encoding)
 
-    def compare(self, a: Profile, b: Profile) -> Comparison:
+    def compare(self, a: Profile, b: Profile, context: Context) -> Comparison:
         """The grade of two texts. Identical texts are always duplicates; the two sides may be swapped."""
-        p = self.probabilities([(a, b)])[0]
+        p = self.probabilities([(a, b)], context)[0]
         relation = RELATIONS[int(p.argmax())]
         found: tuple[Conflict, ...] = ()
         if relation == "related":
@@ -345,9 +345,9 @@ class PairModel:
         shared = () if relation == "unrelated" else matching_sentences(a.document, a.encoding, b.document, b.encoding)
         return Comparison(relation, float(p[0]), float(p[1]), float(p[2]), found, shared)
 
-    def probabilities(self, pairs: Sequence[tuple[Profile, Profile]]) -> Array:
+    def probabilities(self, pairs: Sequence[tuple[Profile, Profile]], context: Context) -> Array:
         """float64 (n, 3): P(duplicate), P(related), P(unrelated), rows summing to 1; identical texts (1, 0, 0)."""
-        found = self.grading.probabilities(matrix(pairs, self.features, self.profiler.background))
+        found = self.grading.probabilities(matrix(pairs, self.features, self.profiler.background), context)
         found[[a.text == b.text for a, b in pairs]] = np.eye(len(RELATIONS))[0]
         return found
 
@@ -365,7 +365,8 @@ def load_pair_model(path: Path, corpora: Path, encoder_id: str) -> PairModel:
     counts = dict(zip(artefact.vocabulary, w["counts"].tolist(), strict=True))
     background = Background(counts, int(artefact.meta["background_texts"]))
     trees = Trees(**{name: w[f"trees:{name}"] for name in Trees.__dataclass_fields__})
-    grading = Grading(w["weights"], w["bias"], w["centre"], w["scale"], trees)
+    sources = tuple(artefact.meta["sources"])
+    grading = Grading(sources, w["weights"], w["bias"], w["centre"], w["scale"], trees)
     profiler = Profiler(
         MentionFinder(corpora / MENTIONS, counts), background, w["token_mean"].astype(np.float32),
         w["matter_weights"].astype(np.float32), w["matter_bias"].astype(np.float32),

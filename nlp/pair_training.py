@@ -1,14 +1,16 @@
 """Fits the pair model on labelled pairs, with cross-validation by group, and scores it.
 
-Two kinds of pairs that need no judgement are added, because the corpus holds only hard ones. Copies: the same text
-twice, and with a sentence left out; without them a model takes likeness itself for a warning. Strangers: letters of the
-theme corpora, each with those nearest to it; written apart, they never tell of one event, and they are what a search
-over a real store brings up. Without them a model takes any two letters on one matter in other words for one event.
+Three kinds of pairs that need no judgement are added, because the corpus holds only hard ones. Copies: the same text
+twice, and with a sentence left out; without them a model takes likeness itself for a warning. Letters of the theme
+corpora, each with those nearest to it; written apart, they never tell of one event, and they are what a search over a
+real store brings up. Two stretches of one letter (cropping, after Izacard et al. 2022): in a real store, people who
+raise a thing again mostly repeat themselves, while the corpus's duplicates hardly share a word.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ from nlp.corpus import Labelled, lines_of
 from nlp.document import Analyser, Document
 from nlp.errors import DataError
 from nlp.evaluation import Scores, score_themes
-from nlp.grading import RELATIONS, Grading, Trees
+from nlp.grading import RELATIONS, SOURCES, Grading, Trees
 from nlp.matching import (
     MENTIONS,
     TASK,
@@ -51,16 +53,26 @@ BOOSTING = {
 MIN_TEXTS = 3
 # Copies per pair of the corpus.
 COPIES = 0.15
-# Letters drawn from the theme corpora, and how many of the others nearest to each it is paired with.
-STRANGERS = 1000
-NEIGHBOURS = 2
+# Letters written apart: how many nearest ones each is paired with, how many of these pairs are drawn, and how much one
+# counts, so that all together count about as much as the written ones.
+NEIGHBOURS = 3
+APART = 6000
+APART_WEIGHT = 0.6
+# Letters of which two stretches are paired, how many sentences and characters they have, and what share a stretch is.
+STRETCHES = 900
+STRETCHED_SENTENCES = 4
+STRETCHED_CHARS = 600
+STRETCH = (0.45, 0.9)
 
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class LabelledPair:
-    """Two texts and their grade; ``trap`` and ``conflicts`` (kinds) where known; pairs of a ``group`` never part."""
+    """Two texts and their grade; ``trap`` and ``conflicts`` (kinds) where known; pairs of a ``group`` never part.
+
+    ``source``: of nlp/grading.py's ``SOURCES``, where it is not a written pair.
+    """
 
     id: str
     a: str
@@ -69,11 +81,12 @@ class LabelledPair:
     trap: str = ""
     conflicts: tuple[str, ...] = ()
     group: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
 class TrainedPairs:
-    """A fitted pair model and its out-of-fold scores."""
+    """A fitted pair model and its out-of-fold scores on the written pairs, as compared."""
 
     model: PairModel
     scores: Scores
@@ -141,7 +154,7 @@ def train_pairs(
     name: str,
     progress: Progress,
 ) -> TrainedPairs:
-    """Fit on all pairs; scores are out of fold, by group. ``letters``: those that strangers are drawn from.
+    """Fit on all pairs; scores are out of fold, by group. ``letters``: those that pairs apart and stretches come from.
 
     matters: weights (d, K) and bias (K,) of a linear reading of base vectors as matters. Raises TrainingError
     where a grade has fewer pairs than there are folds.
@@ -150,39 +163,50 @@ def train_pairs(
     few = [relation for relation in RELATIONS if counted[relation] < FOLDS]
     if few:
         raise TrainingError(f"每个等级至少需要 {FOLDS} 对，不足的有：{'、'.join(few)}")
-    drawn = [letters[i] for i in np.random.default_rng(SEED).permutation(len(letters))[:STRANGERS]]
-    everything = [*pairs, *_copies(pairs)]
-    read = reader.read([*(t for p in everything for t in (p.a, p.b)), *map(_whole, drawn)], progress)
-    everything += _strangers(drawn, np.stack([read[_whole(one)][1].vector for one in drawn]) if drawn else None)
-    states = np.concatenate([encoding.tokens for _, encoding in read.values()])
-    token_mean = states.mean(axis=0, dtype=np.float32)
+    stretches = _stretches(letters, reader.analyser)
+    everything = [*pairs, *_copies(pairs), *stretches]
+    read = reader.read([*(t for p in everything for t in (p.a, p.b)), *map(_whole, letters)], progress)
+    everything += _apart(letters, np.stack([read[_whole(one)][1].vector for one in letters]) if letters else None)
+    token_mean = _token_mean([encoding for _, encoding in read.values()])
     profiler = Profiler(MentionFinder(corpora / MENTIONS, background.counts), background, token_mean, *matters)
-    profiles = {text: profiler(*both) for text, both in read.items()}
+    profiles = {text: profiler(*read[text]) for text in {text for p in everything for text in (p.a, p.b)}}
     both = [(profiles[p.a], profiles[p.b]) for p in everything]
     names = tuple(features(*both[0], background))
     x = matrix(both, names, background)
-    y = np.array([RELATIONS.index(p.relation) for p in everything])
+    of = [p.source or p.relation for p in everything]
+    sources = tuple(source for source in SOURCES if source in of)
+    y = np.array([sources.index(source) for source in of])
+    weight = np.where([source.startswith("apart") for source in of], APART_WEIGHT, 1.0)
     held_out = np.zeros((len(everything), len(RELATIONS)))
-    _, groups = np.unique([p.group for p in everything], return_inverse=True)
+    _, groups = np.unique([p.group or p.id for p in everything], return_inverse=True)
     parts = folds(y, groups.tolist(), FOLDS)
     for number, (inner, outer) in enumerate(parts, 1):
-        held_out[outer] = _fit(x[inner], y[inner]).probabilities(x[outer])
+        held_out[outer] = _fit(x[inner], y[inner], weight[inner], sources).probabilities(x[outer], "compare")
         progress("交叉验证", number, len(parts))
-    model = PairModel(profiler, _fit(x, y), names, name)
+    model = PairModel(profiler, _fit(x, y, weight, sources), names, name)
     scores = score_themes(RELATIONS, held_out[: len(pairs)], [p.relation for p in pairs])
     return TrainedPairs(model, scores)
 
 
-def _fit(x: NDArray[np.float64], y: NDArray[np.int64]) -> Grading:
-    """Both models on rows of features (n, F) and grades (n,)."""
+def _token_mean(encodings: Sequence[Encoding]) -> FloatArray:
+    """float32 (d,): the mean token state."""
+    total = np.sum([encoding.tokens.sum(axis=0, dtype=np.float64) for encoding in encodings], axis=0)
+    return np.asarray(total / sum(len(encoding.tokens) for encoding in encodings), dtype=np.float32)
+
+
+def _fit(
+    x: NDArray[np.float64], y: NDArray[np.int64], weight: NDArray[np.float64], sources: tuple[str, ...]
+) -> Grading:
+    """Both models on rows of features (n, F), sources (n,) and weights (n,)."""
     centre, scale = x.mean(axis=0), x.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
-    linear = LogisticRegression(C=RIDGE, max_iter=2000).fit((x - centre) / scale, y)
-    boosted = GradientBoostingClassifier(**BOOSTING, random_state=SEED).fit(x, y)
-    return Grading(linear.coef_.T, linear.intercept_, centre, scale, _trees(boosted, y))
+    linear = LogisticRegression(C=RIDGE, max_iter=2000).fit((x - centre) / scale, y, weight)
+    boosted = GradientBoostingClassifier(**BOOSTING, random_state=SEED).fit(x, y, weight)
+    prior = np.bincount(y, weight, minlength=len(sources)) / weight.sum()
+    return Grading(sources, linear.coef_.T, linear.intercept_, centre, scale, _trees(boosted, np.log(prior)))
 
 
-def _trees(boosted: GradientBoostingClassifier, y: NDArray[np.int64]) -> Trees:
+def _trees(boosted: GradientBoostingClassifier, prior: NDArray[np.float64]) -> Trees:
     """The fitted trees as arrays."""
     trees = [estimator.tree_ for estimator in boosted.estimators_.ravel()]
     shape = len(trees), max(tree.node_count for tree in trees)
@@ -195,7 +219,7 @@ def _trees(boosted: GradientBoostingClassifier, y: NDArray[np.int64]) -> Trees:
         right[t, nodes] = np.where(leaf, nodes, tree.children_right)
         threshold[t, nodes] = tree.threshold
         values[t, nodes] = tree.value[:, 0, 0] * boosted.learning_rate
-    return Trees(np.log(np.bincount(y, minlength=len(RELATIONS)) / len(y)), feature, threshold, left, right, values)
+    return Trees(prior, feature, threshold, left, right, values)
 
 
 def _copies(pairs: Sequence[LabelledPair]) -> list[LabelledPair]:
@@ -214,21 +238,47 @@ def _whole(letter: Labelled) -> str:
     return f"{letter.title}\n{letter.text}" if letter.title else letter.text
 
 
-def _strangers(letters: Sequence[Labelled], vectors: FloatArray | None) -> list[LabelledPair]:
-    """Each letter with the nearest others: related where the matter is the same, else unrelated."""
+def _stretches(letters: Sequence[Labelled], analyser: Analyser) -> list[LabelledPair]:
+    """Two stretches each, which may overlap, of letters drawn at random, as duplicates."""
+    random = np.random.default_rng(SEED)
+    made: list[LabelledPair] = []
+    for number in random.permutation(len(letters)):
+        whole = _whole(letters[number])
+        document = analyser(whole, None)
+        text = document.normalised.text
+        sentences = [text[a:b] for a, b in document.sentences if text[a:b].strip()]
+        if len(sentences) < STRETCHED_SENTENCES or len(whole) > STRETCHED_CHARS:
+            continue
+        a, b = ("".join(_stretch(sentences, random)) for _ in range(2))
+        if a != b:
+            made.append(LabelledPair(f"{letters[number].id}/", a, b, "duplicate", source="stretches"))
+        if len(made) == STRETCHES:
+            break
+    return made
+
+
+def _stretch(sentences: Sequence[str], random: np.random.Generator) -> Sequence[str]:
+    length = math.ceil(len(sentences) * random.uniform(*STRETCH))
+    start = int(random.integers(len(sentences) - length + 1))
+    return sentences[start : start + length]
+
+
+def _apart(letters: Sequence[Labelled], vectors: FloatArray | None) -> list[LabelledPair]:
+    """Letters with those nearest to them, not of one group: related where the matter is the same, else unrelated."""
     if vectors is None:
         return []
     likeness = vectors @ vectors.T
     np.fill_diagonal(likeness, -1)
     nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :NEIGHBOURS]
     met = {(min(i, int(j)), max(i, int(j))) for i, row in enumerate(nearest) for j in row if int(j) != i}
-    return [
-        LabelledPair(
-            f"{letters[i].id}~{letters[j].id}", _whole(letters[i]), _whole(letters[j]),
-            "related" if letters[i].label == letters[j].label else "unrelated",
-        )
-        for i, j in sorted(met)
-    ]  # fmt: skip
+    apart = [(i, j) for i, j in sorted(met) if not letters[i].group or letters[i].group != letters[j].group]
+    drawn = np.sort(np.random.default_rng(SEED).permutation(len(apart))[:APART])
+    made = []
+    for i, j in (apart[k] for k in drawn):
+        relation = "related" if letters[i].label == letters[j].label else "unrelated"
+        a, b = letters[i], letters[j]
+        made.append(LabelledPair(f"{a.id}~{b.id}", _whole(a), _whole(b), relation, source=f"apart_{relation}"))
+    return made
 
 
 def save_pairs(
@@ -240,6 +290,7 @@ def save_pairs(
         "task": TASK,
         "encoder_id": encoder_id,
         "labels": list(RELATIONS),
+        "sources": list(g.sources),
         "features": list(model.features),
         "background_texts": background.texts,
         "scores": {"out_of_fold": trained.scores.as_dict(), "folds": FOLDS, "seed": SEED},

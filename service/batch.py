@@ -39,7 +39,7 @@ def compare_items(engine: Engine, items: Sequence[Any]) -> list[dict[str, Any]]:
                 raise content
             texts = [validate(content.get(side), side, engine.models.analyser.max_chars) for side in ("a", "b")]
             a, b = (engine.models.pairs.profile(*read) for read in engine.read([("", text) for text in texts]))
-            answers.append({"id": identity, **render.comparison(engine.models.pairs.compare(a, b))})
+            answers.append({"id": identity, **render.comparison(engine.models.pairs.compare(a, b, "compare"))})
         except InputError as error:
             answers.append(render.failed(identity, error))
     return answers

@@ -99,7 +99,7 @@ class FollowUp:
 
 @dataclass(frozen=True)
 class Suggestions:
-    """Suggested cases, the largest first, and suggested follow-ups, by number."""
+    """Suggested cases, the largest first, then the surest, and suggested follow-ups, by number."""
 
     cases: tuple[Suggestion, ...]
     follows: tuple[FollowUp, ...]
@@ -215,7 +215,10 @@ class Duplicates:
         """Each of the stored submissions in ``scores`` graded against a profile, the likeliest duplicates first."""
         found = [
             Candidate(
-                s, scores[s.id], self.engine.models.pairs.compare(profile, other), memberships.get(s.id, (None,))[0]
+                s,
+                scores[s.id],
+                self.engine.models.pairs.compare(profile, other, "search"),
+                memberships.get(s.id, (None,))[0],
             )
             for s, other in self._profiles.get(sorted(scores))
         ]
@@ -292,7 +295,8 @@ class Duplicates:
         numbers = sorted({number for pair in pairs for number in pair})
         profiles = {stored.id: profile for stored, profile in self._profiles.get(numbers)}
         there = [(a, b) for a, b in pairs if {a, b} <= profiles.keys()]  # the others were erased meanwhile
-        p = self.engine.models.pairs.probabilities([(profiles[a], profiles[b]) for a, b in there]) if there else ()
+        met = [(profiles[a], profiles[b]) for a, b in there]
+        p = self.engine.models.pairs.probabilities(met, "search") if met else ()
         found = {pair: float(row[0]) for pair, row in zip(there, p, strict=True) if row.argmax() == 0}
         return [found.get(pair) for pair in pairs]
 
@@ -316,7 +320,7 @@ class Duplicates:
             if len(members) > 1:
                 voices = count_voices(m.submission.submitter for m in members)
                 suggested.append(Suggestion(tuple(members), voices, group.probability, leads.get(members[0].id)))
-        suggested.sort(key=lambda s: (-len(s.members), s.members[0].id))
+        suggested.sort(key=lambda s: (-len(s.members), -s.probability, s.members[0].id))
         return Suggestions(tuple(suggested), tuple(sorted(follow_ups, key=lambda f: f.stored.id)))
 
     def view(self, number: int) -> CaseView:

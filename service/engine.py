@@ -184,7 +184,7 @@ class Engine:
         mine = pairs.profile(document, encoding)
         graded = self.read([(item.submission.title, item.submission.text) for item, _ in found[:_GRADED]])
         answers = [
-            Similar(item, score, pairs.compare(mine, pairs.profile(other, other_encoding)))
+            Similar(item, score, pairs.compare(mine, pairs.profile(other, other_encoding), "search"))
             for (item, score), (other, other_encoding) in zip(found, graded, strict=False)
         ]
         answers += [Similar(item, score, None) for item, score in found[_GRADED:]]

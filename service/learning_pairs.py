@@ -100,7 +100,7 @@ def _compared(
     answers = []
     for done, pair in enumerate(pairs, 1):
         shown = {"a": mask(pair.a), "b": mask(pair.b)}
-        answers.append((model.compare(profiles[pair.a], profiles[pair.b]), shown))
+        answers.append((model.compare(profiles[pair.a], profiles[pair.b], "compare"), shown))
         report("比较", done, len(pairs))
     return answers
 

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 import uvicorn
 
-from nlp.contracts import Comparison, Encoding
+from nlp.contracts import Comparison, Context, Encoding
 from nlp.corpus import Labelled
 from nlp.document import Analyser, Document
 from nlp.encoder import SentenceEncoder, load_encoder
@@ -121,13 +121,13 @@ class CharacterGrader:
     def profile(self, document: Document, encoding: Encoding) -> Any:
         return SimpleNamespace(document=document, encoding=encoding)
 
-    def compare(self, a: Any, b: Any) -> Comparison:
-        duplicate, related, unrelated = self.probabilities([(a, b)])[0]
+    def compare(self, a: Any, b: Any, context: Context) -> Comparison:
+        duplicate, related, unrelated = self.probabilities([(a, b)], context)[0]
         relation = RELATIONS[int(np.argmax((duplicate, related, unrelated)))]
         shared = matching_sentences(a.document, a.encoding, b.document, b.encoding) if relation != "unrelated" else ()
         return Comparison(relation, duplicate, related, unrelated, (), shared)
 
-    def probabilities(self, pairs: Sequence[tuple[Any, Any]]) -> np.ndarray:
+    def probabilities(self, pairs: Sequence[tuple[Any, Any]], context: Context) -> np.ndarray:
         rows = []
         for a, b in pairs:
             left, right = set(a.document.text), set(b.document.text)

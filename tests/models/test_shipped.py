@@ -92,9 +92,34 @@ def test_pair_floors(analyser: Analyser, encoder: SentenceEncoder) -> None:
     pairs = load_pairs(sorted((ROOT / "corpora" / "pairs" / "heldout").glob("*.jsonl")))
     model = load_pair_model(Settings().pair_model, ROOT / "corpora", encoder.encoder_id)
     read = Reader(analyser, encoder).read([t for p in pairs for t in (p.a, p.b)], lambda *_: None)
-    answers = [model.compare(model.profile(*read[p.a]), model.profile(*read[p.b])) for p in pairs]
+    answers = [model.compare(model.profile(*read[p.a]), model.profile(*read[p.b]), "compare") for p in pairs]
     probabilities = np.array([[a.duplicate, a.related, a.unrelated] for a in answers])
     _hold("pairs", score_themes(RELATIONS, probabilities, [p.relation for p in pairs]).as_dict())
+
+
+def test_letters_written_apart_are_seldom_found_duplicates(
+    engine: Engine, held_out_answers: tuple[list[Labelled], list[Analysed]]
+) -> None:
+    """Each held-out letter against the two nearest of the others; a sentence less leaves it a duplicate of itself."""
+    items, answers = held_out_answers
+    model = engine.models.pairs
+    profiles = [model.profile(answer.document, answer.encoding) for answer in answers]
+    vectors = np.stack([answer.encoding.vector for answer in answers])
+    likeness = vectors @ vectors.T
+    np.fill_diagonal(likeness, -1)
+    near = {(min(i, j), max(i, j)) for i, row in enumerate(likeness) for j in np.argsort(-row)[:2].tolist()}
+    apart = [(profiles[i], profiles[j]) for i, j in sorted(near) if items[i].group != items[j].group]
+    assert len(apart) > 300
+    assert (model.probabilities(apart, "search").argmax(axis=1) == 0).mean() <= 0.02
+    long = [i for i, answer in enumerate(answers) if len(answer.document.sentences) > 3][:40]
+    cut = []
+    for i in long:
+        document = answers[i].document
+        text = document.normalised.text
+        cut.append("".join(text[a:b] for a, b in document.sentences[:-1]))
+    read = engine.read([("", text) for text in cut])
+    shortened = [(profiles[i], model.profile(*both)) for i, both in zip(long, read, strict=True)]
+    assert (model.probabilities(shortened, "search").argmax(axis=1) == 0).mean() >= 0.95
 
 
 def test_screening_floors(analyser: Analyser, encoder: SentenceEncoder) -> None:

@@ -38,7 +38,7 @@ def compare(shipped: PairModel, analyser: Analyser, encoder: SentenceEncoder):  
         document = analyser(text)
         return shipped.profile(document, encoder.encode([document.normalised.text])[0])
 
-    return lambda a, b: shipped.compare(profile(a), profile(b))
+    return lambda a, b, context="compare": shipped.compare(profile(a), profile(b), context)
 
 
 def test_grams_do_not_cross_punctuation() -> None:
@@ -135,7 +135,9 @@ def test_train_save_load_again(analyser: Analyser, tmp_path: Path) -> None:
     loaded = load_pair_model(tmp_path / "tiny", CORPORA, "characters")
     read = reader.read([p.a for p in pairs] + [p.b for p in pairs], lambda *_: None)
     for pair in pairs:
-        before, after = (m.compare(m.profile(*read[pair.a]), m.profile(*read[pair.b])) for m in (trained.model, loaded))
+        before, after = (
+            m.compare(m.profile(*read[pair.a]), m.profile(*read[pair.b]), "compare") for m in (trained.model, loaded)
+        )
         assert after.relation == before.relation
         assert after.duplicate == pytest.approx(before.duplicate, abs=1e-3)
     with pytest.raises(ArtefactMismatch, match="模型是用编码器 characters 训练的，当前编码器是 other"):

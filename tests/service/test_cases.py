@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
-from nlp.contracts import Comparison, Conflict, Span
+from nlp.contracts import Comparison, Conflict, Context, Span
 from nlp.errors import InputError
 from service.app import create_app
 from service.cases import Cases, NotFound
@@ -514,7 +514,7 @@ def test_a_dry_run_answers_and_stores_nothing(client: TestClient, store: Store) 
 
 def test_conflicts_are_named_and_masked(settings: Settings, models: Models, store: Store) -> None:
     class Doubtful(CharacterGrader):
-        def compare(self, a: Any, b: Any) -> Comparison:
+        def compare(self, a: Any, b: Any, context: Context) -> Comparison:
             phone = Span("text", len(LAMP), len(LAMP) + 11, b.document.text[len(LAMP) :], "MOBILE")
             return Comparison("duplicate", 0.8, 0.1, 0.1, (Conflict("number", a.document.span(0, 2, "X"), phone),), ())
 
@@ -605,9 +605,9 @@ def test_asking_again_grades_only_what_is_new(models: Models, store: Store, monk
     class Counting(CharacterGrader):
         asked = 0
 
-        def probabilities(self, pairs: Sequence[tuple[Any, Any]]) -> np.ndarray:
+        def probabilities(self, pairs: Sequence[tuple[Any, Any]], context: Context) -> np.ndarray:
             self.asked += len(pairs)
-            return super().probabilities(pairs)
+            return super().probabilities(pairs, context)
 
     grader = Counting()
     engine = Engine(replace(models, pairs=grader), 4)
