@@ -295,7 +295,7 @@ def analyse_changed(engine: Engine, store: Store, batch: Sequence[Submission]) -
     known = []
     for submission in batch:
         identity = (submission.source, submission.external_id)
-        known.append(identity not in seen and store.outcome(submission) in {"unchanged", "erased"})
+        known.append(identity not in seen and store.foresee(submission)[1] in {"unchanged", "erased"})
         seen.add(identity)
     answers = iter(engine.analyse([(s.title, s.text) for s, same in zip(batch, known, strict=True) if not same]))
     return [None if same else next(answers) for same in known]

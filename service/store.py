@@ -125,10 +125,6 @@ class Store(Database):
         super().__init__(url, office_id)
         self.now = now
 
-    def outcome(self, submission: Submission) -> Outcome:
-        """What storing this submission would do."""
-        return self.foresee(submission)[1]
-
     def foresee(self, submission: Submission) -> tuple[int | None, Outcome]:
         """The number of the stored submission of the same identity, if any, and what storing this one would do."""
         with self.reading() as connection:

@@ -116,12 +116,12 @@ def test_no_import_brings_it_back_and_each_time_it_is_said(filled: Store) -> Non
     erase(filled, [21], *SIGNED)
     stamp = filled.stamp()
     for again in (SECRET, REVISED):
-        assert filled.outcome(again) == "erased"
+        assert filled.foresee(again)[1] == "erased"
         assert filled.add([(again, None)], ENCODER, "t") == [(21, "erased")]
         assert filled.add([(again, answer("琥珀巷"))], ENCODER, "t") == [(21, "erased")]
     assert filled.stamp() == stamp
-    assert filled.outcome(replace(SECRET, external_id="别的")) == "new"
-    assert filled.outcome(replace(SECRET, source="别处")) == "new"
+    assert filled.foresee(replace(SECRET, external_id="别的"))[1] == "new"
+    assert filled.foresee(replace(SECRET, source="别处"))[1] == "new"
 
 
 def test_erasing_again_records_nothing_and_purges_again(filled: Store) -> None:

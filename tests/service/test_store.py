@@ -42,12 +42,12 @@ def test_a_submission_comes_back_as_it_was(store: Store) -> None:
 
 def test_same_identity_unchanged_or_revised(store: Store) -> None:
     first = submission(1)
-    assert store.outcome(first) == "new"
+    assert store.foresee(first)[1] == "new"
     assert store.add([(first, analysis())], ENCODER, "t") == [(1, "new")]
-    assert store.outcome(first) == "unchanged"
+    assert store.foresee(first)[1] == "unchanged"
     assert store.add([(first, None)], ENCODER, "t") == [(1, "unchanged")]
     changed = replace(first, text="路灯修好了")
-    assert store.outcome(changed) == "revised"
+    assert store.foresee(changed)[1] == "revised"
     assert store.add([(changed, analysis("ecology"))], ENCODER, "t") == [(1, "revised")]
     found = store.get(1)
     assert found is not None
@@ -134,7 +134,7 @@ def test_what_people_changed_is_kept_as_well(store: Store) -> None:
     titled = replace(first, title="青云路路灯")
     Lifecycle(store).revise(1, titled, None, ENCODER, "王芳", "标题不清", None)
     assert [one.submission for one in store.revisions(1)] == [first]
-    assert store.outcome(first) == "unchanged"
+    assert store.foresee(first)[1] == "unchanged"
     store.add([(replace(first, text="换了"), analysis())], ENCODER, "t")
     assert [one.submission for one in store.revisions(1)] == [first, titled]
 
